@@ -1,0 +1,39 @@
+/* A growable byte queue: bytes are appended at `end` and consumed from `start`. Empty buffers own no
+ * memory, so an idle connection costs this struct only. */
+#ifndef WEIR_BUFFER_H
+#define WEIR_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/require.h"
+
+struct weir_buffer {
+    uint8_t *data;
+    uint32_t start;
+    uint32_t end;
+    uint32_t capacity;
+};
+
+static inline size_t weir_buffer_length(const struct weir_buffer *buffer)
+{
+    return buffer->end - buffer->start;
+}
+
+static inline uint8_t *weir_buffer_bytes(const struct weir_buffer *buffer)
+{
+    return buffer->data + buffer->start;
+}
+
+/* Makes room for `more` bytes after `end` and returns where they go, or NULL when memory is out or
+ * the total would pass 2 GB. The caller then advances `end`. */
+uint8_t *weir_buffer_reserve(struct weir_buffer *buffer, size_t more);
+/* Appends a copy; false when memory is out. */
+weir_must_check bool weir_buffer_append(struct weir_buffer *buffer, const void *bytes, size_t n);
+/* Drops `n` bytes from the front; memory is freed when the buffer becomes empty. */
+void weir_buffer_consume(struct weir_buffer *buffer, size_t n);
+/* Frees the memory; the struct is an empty buffer afterwards. */
+void weir_buffer_clear(struct weir_buffer *buffer);
+
+#endif

@@ -1,0 +1,112 @@
+/* The configuration: one immutable snapshot, read from an ini file by the one table of settings
+ * (weir/settings.def). A reload reads a fresh snapshot and swaps; a bad file changes nothing. */
+#ifndef WEIR_CONF_H
+#define WEIR_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "weir/clock.h"
+#include "weir/require.h"
+
+enum weir_pool_mode { WEIR_POOL_TRANSACTION, WEIR_POOL_SESSION, WEIR_POOL_STATEMENT };
+enum weir_auth_type { WEIR_AUTH_TYPE_TRUST, WEIR_AUTH_TYPE_ANY, WEIR_AUTH_TYPE_PLAIN, WEIR_AUTH_TYPE_MD5, WEIR_AUTH_TYPE_SCRAM };
+enum weir_echo { WEIR_ECHO_OFF, WEIR_ECHO_ON, WEIR_ECHO_DEBUG };
+
+/* The settings that may differ per database and per user, resolved: user over database over global. */
+struct weir_pool_settings {
+    enum weir_pool_mode pool_mode;
+    int pool_size;
+    int max_overflow;
+    weir_usec overflow_delay;
+    int min_pool_size;
+    weir_usec pool_timeout;
+    int max_waiting;
+    weir_usec pool_recycle;
+    int pool_recycle_jitter; /* percent */
+    bool pool_pre_ping;
+    weir_usec pre_ping_idle;
+    weir_usec pre_ping_timeout;
+    const char *pre_ping_query; /* "" = protocol level */
+    weir_usec server_keepalive;
+    weir_usec server_idle_timeout;
+    bool pool_use_lifo;
+    weir_usec server_connect_timeout;
+    int server_connect_parallel;
+    weir_usec server_login_retry;
+    const char *server_reset_query;
+    bool server_reset_query_always;
+    const char *connect_query;
+    int max_prepared_statements; /* 0: named statements are passed through unrenamed */
+    int max_db_connections;
+    int max_user_connections;
+    int max_db_client_connections;
+    int max_user_client_connections;
+    weir_usec client_idle_timeout;
+    weir_usec query_timeout;
+    weir_usec transaction_timeout;
+    weir_usec idle_transaction_timeout;
+    weir_usec cancel_wait_timeout;
+    weir_usec log_slow_queries; /* 0: off */
+    enum weir_echo echo_pool;
+};
+
+struct weir_conf_host {
+    char *host; /* name, address, /dir, @abstract; "" = default Unix directory of libpq */
+    int port;
+};
+
+enum weir_session_attrs { WEIR_ATTRS_ANY, WEIR_ATTRS_READ_WRITE, WEIR_ATTRS_READ_ONLY, WEIR_ATTRS_PRIMARY, WEIR_ATTRS_STANDBY, WEIR_ATTRS_PREFER_STANDBY };
+
+/* One line of [databases]. */
+struct weir_database {
+    char *name; /* "*" = fallback */
+    struct weir_conf_host *hosts;
+    size_t host_count;
+    char *dbname;           /* NULL: the name the client asked for */
+    char *user;             /* NULL: the client's */
+    char *password;         /* NULL: none in the DSN */
+    char *application_name; /* NULL, or sent in the startup packet of server connections */
+    char *options;          /* NULL, or sent likewise */
+    char *client_encoding;  /* likewise */
+    enum weir_session_attrs session_attrs;
+    char *where; /* "file:line", for messages */
+    struct weir_pool_overrides *overrides;
+};
+
+struct weir_conf; /* see the accessors; fields are in weir/conf_fields.h for rooms above */
+
+/* Reads FILE. NULL on failure; every problem found is in *problems (free it), a line each:
+ * "file:line: setting: what is wrong (nearest: ...)". Warnings (ignored PgBouncer settings) are in
+ * *warnings likewise, also on success; NULL when there are none. */
+struct weir_conf *weir_conf_read(const char *file, char **problems, char **warnings);
+/* For tests and fuzzing: the same from memory; %include is refused. */
+struct weir_conf *weir_conf_parse(const char *name, const char *text, size_t length,
+                                  char **problems, char **warnings);
+void weir_conf_destroy(struct weir_conf *conf);
+
+/* Exact name, else the "*" line, else NULL. */
+const struct weir_database *weir_conf_database(const struct weir_conf *conf, const char *name);
+/* Resolves every per-pool setting for (database line, user). */
+void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database *database,
+                       const char *user, struct weir_pool_settings *resolved);
+/* For reload by diff: calls `each` for every global setting whose value differs; `reloadable` false
+ * means that it takes effect only at a restart. */
+void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
+                    void (*each)(void *context, const char *name, const char *old_value,
+                                 const char *new_value, bool reloadable),
+                    void *context);
+/* True when both lines lead to the same server in the same way (else its pools reconnect). */
+bool weir_database_same_target(const struct weir_database *left, const struct weir_database *right);
+/* Prints what would run: every setting with its value, default and source, then databases and users;
+ * passwords are shown as stars. */
+void weir_conf_print(const struct weir_conf *conf, FILE *out);
+/* The reference page (Markdown) and the commented sample ini, generated from the table. */
+void weir_conf_print_reference(FILE *out);
+void weir_conf_print_sample(FILE *out);
+
+#include "weir/conf_fields.h"
+
+#endif

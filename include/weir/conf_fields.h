@@ -1,0 +1,54 @@
+/* The snapshot's global fields. Read only. */
+#ifndef WEIR_CONF_FIELDS_H
+#define WEIR_CONF_FIELDS_H
+
+#include "weir/conf.h"
+#include "weir/log.h"
+
+struct weir_conf {
+    struct weir_pool_settings pool; /* the global level of the per-pool settings */
+
+    char *listen_addr; /* comma list, "" = none */
+    int listen_port;
+    char *unix_socket_dir;
+    int unix_socket_mode;
+    char *unix_socket_group;
+    int listen_backlog;
+    bool so_reuseport;
+
+    int max_client_conn;
+    enum weir_auth_type auth_type;
+    char *auth_file; /* "" = none */
+    char *admin_users;
+    char *stats_users;
+
+    weir_usec client_login_timeout;
+    weir_usec shutdown_timeout;
+    uint64_t client_memory_limit; /* bytes of input or output held per client before back pressure */
+    uint64_t max_message_size;
+
+    enum weir_log_level log_level;
+    enum weir_log_format log_format;
+    char *logfile;
+    bool syslog;
+    bool log_connections;
+    bool log_disconnections;
+    bool log_pooler_errors;
+    bool log_stats;
+    weir_usec stats_period;
+    uint64_t log_query_length;
+
+    char *pidfile;
+    char *user; /* to switch to when started as root */
+
+    bool pgbouncer_file; /* the file had a [pgbouncer] section: its defaults hold */
+
+    /* Owned by the conf room. */
+    struct weir_database *databases;
+    size_t database_count;
+    struct weir_conf_user *users;
+    size_t user_count;
+    struct weir_conf_origin *origins; /* where each setting was set */
+};
+
+#endif
