@@ -1,0 +1,38 @@
+/* Names to addresses without blocking: c-ares driven by the loop, answers cached for a moment. */
+#ifndef WEIR_NET_RESOLVE_H
+#define WEIR_NET_RESOLVE_H
+
+#include <stddef.h>
+
+#include "weir/net.h"
+
+struct weir_resolver;
+struct weir_resolver_entry;
+
+/* The answer; everything lives as long as the callback runs. */
+struct weir_resolve_result {
+    const struct weir_address *addresses; /* port 0 */
+    size_t count;                         /* 0: failed */
+    const char *problem;                  /* when failed */
+};
+
+/* One question, embedded in its owner; zeroed means not asked. */
+struct weir_resolve_query {
+    struct weir_task task;
+    struct weir_list link; /* in its entry's waiters */
+    struct weir_resolver_entry *entry;
+    void (*done)(struct weir_resolve_query *query, const struct weir_resolve_result *result);
+};
+
+/* The answer comes from the loop, never from inside this call. `query->done` is set by the caller;
+ * the query may be asked again or freed in it. */
+void weir_resolve_start(struct weir_loop *loop, const char *name, struct weir_resolve_query *query);
+/* No answer will come. Safe whether asked or not. */
+void weir_resolve_cancel(struct weir_resolve_query *query);
+/* Whether `text` is a numeric address ("127.0.0.1", "::1", "fe80::1%eth0"); then fills `address`.
+ */
+bool weir_resolve_numeric(const char *text, struct weir_address *address);
+/* Open questions are forgotten without an answer. NULL is fine. */
+void weir_resolver_destroy(struct weir_resolver *resolver);
+
+#endif
