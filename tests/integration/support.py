@@ -172,11 +172,11 @@ class Cluster:
 class Env:
     """One test's view: where to connect, and the direct way round the pooler to look behind it."""
 
-    def __init__(self, cluster, against, build, settings, name):
+    def __init__(self, cluster, against, program, settings, name):
         settings = dict(settings)
         self.cluster = cluster
         self.against = against
-        self.build = pathlib.Path(build) if build else None
+        self.program = program
         self.direct = against == "direct"
         self.pooled = not self.direct and not (against == "pgbouncer-session")
         self.seconds = settings.pop("seconds", 60)
@@ -226,7 +226,7 @@ class Env:
                 "auth_type": "trust" if self.auth == "trust" else "scram-sha-256",
                 "auth_file": self.tmp / "users.txt", "pool_mode": "transaction",
                 "admin_users": "app, raw", "max_client_conn": 1000, **self.settings}
-        return str(self.build / "src" / "daemon" / "pgweir"), self.ini("pgweir", head)
+        return str(self.program), self.ini("pgweir", head)
 
     def pgbouncer_ini(self):
         settings = dict(self.settings)
@@ -248,12 +248,15 @@ class Env:
         self.closing.close()
         if self.pooler:
             died = not self.pooler.alive()
-            status = self.pooler.stop(signal.SIGINT, 5)
-            if died:
-                raise AssertionError(f"{self.against} ended by itself with status {status}:\n"
-                                     + self.pooler.tail())
+            status = self.pooler.stop(signal.SIGTERM, 15)
+            if died or (self.against == "pgweir" and status != 0):
+                how = "by itself" if died else "after SIGTERM"
+                raise AssertionError(f"{self.against} ended {how} with status {status}:\n"
+                                     + self.pooler.tail(80))
 
     def remove(self):
+        with contextlib.suppress(Exception):
+            self.closing.close()
         if self.pooler:
             self.pooler.stop(signal.SIGKILL, 5)
         with contextlib.suppress(psycopg.Error), self.cluster.connect("postgres") as connection:
@@ -323,7 +326,7 @@ class Watch:
 
     def served(self, client, pid):
         with self.lock:
-            self.seen.setdefault(client, set()).add(int(pid))
+            self.seen.setdefault(client, []).append(int(pid))
 
     def sample(self):
         with contextlib.suppress(psycopg.Error), self.env.cluster.connect("postgres") as connection:
@@ -344,17 +347,19 @@ class Watch:
         if kind is None and self.env.pooled:
             assert self.most <= self.limit, f"{self.most} server connections, limit {self.limit}"
 
-    def assert_rotation(self, clients=None, distinct=None):
-        """Every client was served by at least two backends, all of them together by no more than
-        `distinct` (the limit, unless servers were replaced on purpose)."""
+    def assert_rotation(self, clients=None, distinct=None, least=2):
+        """Every client that had at least `least` transactions was served by two backends or more,
+        all of them together by no more than `distinct` (the limit, unless servers were replaced on
+        purpose)."""
         if not self.env.pooled:
             return
-        assert self.seen, "no client recorded its backend"
+        busy = {client: set(pids) for client, pids in self.seen.items() if len(pids) >= least}
+        assert busy, "no client recorded its backend often enough"
         if clients is not None:
-            assert len(self.seen) == clients, f"{len(self.seen)} clients recorded, {clients} expected"
-        stuck = [client for client, pids in self.seen.items() if len(pids) < 2]
-        assert not stuck, f"{len(stuck)} of {len(self.seen)} clients saw one backend only"
-        everyone = set().union(*self.seen.values())
+            assert len(busy) == clients, f"{len(busy)} clients recorded, {clients} expected"
+        stuck = [client for client, pids in busy.items() if len(pids) < 2]
+        assert not stuck, f"{len(stuck)} of {len(busy)} clients saw one backend only"
+        everyone = {pid for pids in self.seen.values() for pid in pids}
         allowed = distinct or self.limit
         assert len(everyone) <= allowed, f"{len(everyone)} backends seen, limit {allowed}"
 
