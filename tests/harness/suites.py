@@ -54,6 +54,7 @@ class Run:
         self.sanitized = os.path.join(work, "gcc-sanitized")
         self.plain = os.path.join(work, "clang")
         self.env["PGWEIR_BUILD"] = self.sanitized
+        self.env["TMPDIR"] = work  # so that nothing stays behind, whatever happens
 
     # --- results ---------------------------------------------------------------------------
 
@@ -274,6 +275,7 @@ def main():
         signal.signal(number, stop)
 
     work = tempfile.mkdtemp(prefix="pgweir-tests.")
+    os.chmod(work, 0o711)  # PostgreSQL runs as another user when this is root
     run = Run(options, work)
     began = time.monotonic()
     try:
