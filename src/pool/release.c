@@ -1,0 +1,95 @@
+/* Servers that become free: for a waiter, idle, or closed. */
+#include "pool_internal.h"
+
+/* When an idle server needs the next look: its age, idle_timeout, keepalive. */
+static weir_usec idle_due(const struct weir_pool_server *server)
+{
+    const struct weir_pool_limits *limits = server->pool->limits;
+    weir_usec due = server->expires_at != 0 ? server->expires_at : NEVER;
+    if (limits->idle_timeout > 0 && server->idle_since + limits->idle_timeout < due)
+        due = server->idle_since + limits->idle_timeout;
+    if (limits->keepalive > 0 && server->checked_at + limits->keepalive < due)
+        due = server->checked_at + limits->keepalive;
+    return due;
+}
+
+/* The list stays ordered by idle_since. Only a server that comes back from a ping has an old one,
+ * and then it is among the longest idle. */
+static void insert_idle(struct weir_pool *pool, struct weir_pool_server *server)
+{
+    struct weir_list *idle = &pool->lists[WEIR_POOL_IDLE];
+    server_move(server, WEIR_POOL_IDLE);
+    if (server->link.next == idle || server_of(server->link.next)->idle_since <= server->idle_since)
+        return;
+    weir_list_remove(&server->link);
+    struct weir_list *after = idle;
+    while (after->prev != idle && server_of(after->prev)->idle_since < server->idle_since)
+        after = after->prev;
+    weir_list_insert_between(&server->link, after->prev, after);
+}
+
+static void make_idle(struct weir_pool *pool, struct weir_pool_server *server)
+{
+    if (pool->limits->pool_size > 0 && pool->counts[WEIR_POOL_IDLE] >= pool->limits->pool_size) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
+        return;
+    }
+    insert_idle(pool, server);
+    weir_pool_schedule(pool, idle_due(server));
+}
+
+/* Limits may have been lowered while all servers were in use. */
+static bool exceeds_limits(const struct weir_pool *pool)
+{
+    int ceiling = weir_pool_ceiling(pool);
+    int staying = pool->slots - pool->counts[WEIR_POOL_CLOSING];
+    return (ceiling >= 0 && staying > ceiling) || weir_pool_caps_exceeded(pool);
+}
+
+static void give_slowly(struct weir_pool *pool, struct weir_pool_server *server, weir_usec now)
+{
+    if (server->close_asked || pool->paused) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_ASKED);
+    } else if (server_expired(server, now)) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_AGE);
+    } else if (exceeds_limits(pool)) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
+    } else if (weir_pool_must_hand_over(server, now)) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_HANDOVER);
+    } else if (pool->waiting > 0) {
+        weir_pool_decide_bind(head_waiter(pool), server);
+    } else {
+        for (int i = 0; i < pool->seat_count; i++)
+            pool->seats[i].cap->searched = false;
+        make_idle(pool, server);
+    }
+    weir_pool_consider(pool, false, now);
+}
+
+static inline bool has_no_taker(const struct weir_pool *pool, const struct weir_pool_server *server,
+                                weir_usec now)
+{
+    return pool->waiting == 0 && !pool->paused && !server->close_asked &&
+           !server_expired(server, now) && !weir_pool_contended(pool);
+}
+
+void weir_pool_give(struct weir_pool_server *server, weir_usec now)
+{
+    struct weir_pool *pool = server->pool;
+    if (has_no_taker(pool, server, now))
+        make_idle(pool, server);
+    else
+        give_slowly(pool, server, now);
+}
+
+void weir_pool_release(struct weir_pool_server *server, weir_usec now)
+{
+    struct weir_pool *pool = server->pool;
+    weir_require(server->state == WEIR_POOL_ACTIVE && server->waiter == NULL);
+    server_prove(server, now);
+    server->idle_since = now;
+    if (has_no_taker(pool, server, now))
+        make_idle(pool, server);
+    else
+        give_slowly(pool, server, now);
+}
