@@ -8,23 +8,19 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
-import socket
 import subprocess
-import tempfile
 import threading
 import time
 
 import psycopg
 from psycopg import sql
 
+from harness import postgres, process, wire
+from harness.testing import Skip  # noqa: F401 (for the tests)
+
 PASSWORD = "correct horse 'battery\\ staple"
 USERS = ("app", "second", "third")  # log in by SCRAM
 TRUSTED = "raw"                     # logs in without a password: for tests that speak the protocol
-
-
-class Skip(Exception):
-    """The machine lacks what the test needs."""
 
 
 def pool(**settings):
@@ -37,149 +33,75 @@ def pool(**settings):
     return mark
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def run_as():
-    """PostgreSQL refuses to run as root: keyword arguments for Popen."""
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-def find_postgres(program):
-    for folder in sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
-        if (folder / program).exists():
-            return str(folder / program)
-    found = shutil.which(program)
-    if not found:
-        raise Skip(f"{program} is not installed")
-    return found
-
-
 def clean_environment(**more):
     """The environment without anything that libpq and its relatives would act on."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     return {**kept, "LC_ALL": "C.UTF-8", **more}
 
 
-def make_directory(prefix):
-    path = pathlib.Path(tempfile.mkdtemp(prefix=f"pgweir-{prefix}-"))
-    path.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(path, "postgres", "postgres")
-    return path
-
-
-def wait_for(condition, seconds, what):
-    """Polls until `condition` gives something true; fails with what it gave last."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what} (last: {value!r})")
-        time.sleep(0.02)
-
-
-class Process:
-    """A child process that is ended by its own handle only."""
-
-    def __init__(self, arguments, log, **options):
-        self.log = pathlib.Path(log)
-        with open(self.log, "ab") as out:
-            self.child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                          env=clean_environment(), cwd="/", **options)
-
-    def alive(self):
-        return self.child.poll() is None
-
-    def stop(self, number, seconds):
-        if self.alive():
-            self.child.send_signal(number)
-        try:
-            return self.child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-            return None
-
-    def tail(self, lines=40):
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-
-class Cluster:
-    """A private PostgreSQL on a free port, data in a directory of its own."""
+class Cluster(postgres.Postgres):
+    """A private PostgreSQL with the users of these tests."""
 
     def __init__(self):
-        self.directory = make_directory("postgresql")
-        self.data = self.directory / "data"
-        self.port = free_port()
-        self.process = None
-        password = self.directory / "password"
-        password.write_text(PASSWORD)
-        subprocess.run([find_postgres("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-N",
-                        "--locale=C.UTF-8", "-E", "UTF8"],
-                       check=True, stdout=subprocess.DEVNULL, env=clean_environment(), cwd="/", **run_as())
-        (self.data / "pg_hba.conf").write_text(
-            "local all all trust\n"
-            f"host all postgres,{TRUSTED} 127.0.0.1/32 trust\n"
-            "host all all 127.0.0.1/32 scram-sha-256\n")
-        with open(self.data / "postgresql.conf", "a") as conf:
-            conf.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\n"
-                       f"unix_socket_directories = '{self.directory}'\n"
-                       "max_connections = 400\nshared_buffers = 64MB\nfsync = off\n"
-                       "max_prepared_transactions = 20\nautovacuum = off\nlog_min_messages = warning\n")
-        self.start()
+        super().__init__(settings={"max_connections": "400", "shared_buffers": "64MB", "autovacuum": "off",
+                                   "log_min_messages": "warning", "max_prepared_transactions": "20"},
+                         hba=f"host all {TRUSTED} 127.0.0.1/32 trust\n"
+                             "host all all 127.0.0.1/32 scram-sha-256\n")
         with self.connect("postgres") as connection:
             for user in USERS + (TRUSTED,):
                 connection.execute(sql.SQL("create role {} superuser login password {}").format(
                     sql.Identifier(user), sql.Literal(PASSWORD)))
 
-    def connect(self, dbname, **options):
-        return psycopg.connect(host="127.0.0.1", port=self.port, dbname=dbname, user="postgres",
-                               autocommit=True, application_name="observer", **options)
+    def connect(self, dbname):
+        return psycopg.connect(host=self.folder, port=self.port, dbname=dbname, user="postgres",
+                               autocommit=True, application_name="observer")
 
-    def start(self):
-        self.process = Process([find_postgres("postgres"), "-D", str(self.data)],
-                               self.directory / "log", **run_as())
 
-        def answers():
-            if not self.process.alive():
-                raise AssertionError("PostgreSQL did not start:\n" + self.process.tail())
-            try:
-                self.connect("postgres").close()
-                return True
-            except psycopg.OperationalError:
-                return False
-        wait_for(answers, 30, "PostgreSQL accepts connections")
+class Pgbouncer:
+    """PgBouncer, to compare with: the same face as harness.pgweir.Pgweir as far as it is used here."""
 
-    def stop(self, number=signal.SIGINT):
-        if self.process:
-            self.process.stop(number, 30)
+    def __init__(self, databases, users, **settings):
+        self.folder = process.folder("pgbouncer")
+        self.port = process.free_port()
+        self.log = os.path.join(self.folder, "log")
+        ini = os.path.join(self.folder, "pgbouncer.ini")
+        settings = {"listen_addr": "127.0.0.1", "listen_port": self.port, "max_client_conn": 1000,
+                    "ignore_startup_parameters": "extra_float_digits,search_path,options,jit",
+                    "auth_file": os.path.join(self.folder, "users.txt"), **settings}
+        with open(settings["auth_file"], "w", encoding="utf-8") as file:
+            file.writelines('"%s" "%s"\n' % pair for pair in users.items())
+        with open(ini, "w", encoding="utf-8") as file:
+            file.write("[pgbouncer]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
+            file.write("[databases]\n" + "".join(f"{name} = {dsn}\n" for name, dsn in databases.items()))
+        program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        with open(self.log, "wb") as log:
+            self.child = process.spawn([program, ini], stdout=log, stderr=log, **postgres.identity())
+        process.wait_until(self.listens, "pgbouncer listens")
 
-    def restart(self):
-        self.stop()
-        self.start()
+    def listens(self):
+        with contextlib.suppress(OSError):
+            wire.Client(self.port).close()
+            return True
 
-    def remove(self):
-        self.stop(signal.SIGQUIT)
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def tail(self, lines=30):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+
+    def stop(self):
+        process.end(self.child)
+
+    abandon = stop
 
 
 class Env:
     """One test's view: where to connect, and the direct way round the pooler to look behind it."""
 
-    def __init__(self, cluster, against, program, settings, name):
+    def __init__(self, cluster, against, settings, name):
         settings = dict(settings)
         self.cluster = cluster
         self.against = against
-        self.program = program
         self.direct = against == "direct"
-        self.pooled = not self.direct and not (against == "pgbouncer-session")
-        self.seconds = settings.pop("seconds", 60)
+        self.pooled = against in ("pgweir", "pgbouncer")
         self.auth = settings.pop("auth", "scram")
         self.entry = settings.pop("entry", "")
         self.limit = settings.setdefault("pool_size", 10) + settings.setdefault("max_overflow", 0)
@@ -190,7 +112,7 @@ class Env:
         self.dbname = name
         self.host = "127.0.0.1"
         self.port = cluster.port
-        self.tmp = make_directory("test")
+        self.tmp = pathlib.Path(process.folder("test"))
         self.pooler = None
         self.closing = contextlib.ExitStack()
 
@@ -199,75 +121,41 @@ class Env:
             connection.execute(sql.SQL("create database {} template template0").format(
                 sql.Identifier(self.dbname)))
         if not self.direct:
-            self.port = free_port()
             self.start_pooler()
+            self.port = self.pooler.port
 
     def start_pooler(self):
+        databases = {self.dbname: f"host=127.0.0.1 port={self.cluster.port} dbname={self.dbname} {self.entry}"}
+        users = dict.fromkeys(USERS + (TRUSTED,), PASSWORD)
+        auth = "trust" if self.auth == "trust" else "scram-sha-256"
         if self.against == "pgweir":
-            program, text = self.pgweir_ini()
-        else:
-            program, text = self.pgbouncer_ini()
-        ini = self.tmp / "pool.ini"
-        ini.write_text(text)
-        (self.tmp / "users.txt").write_text("".join(
-            '"%s" "%s"\n' % (user, PASSWORD.replace('"', '""')) for user in USERS + (TRUSTED,)))
-        self.pooler = Process([program, str(ini)], self.tmp / "pool.log", **run_as())
-
-        def listens():
-            if not self.pooler.alive():
-                raise AssertionError(f"{self.against} did not start:\n" + self.pooler.tail())
-            with contextlib.suppress(OSError):
-                socket.create_connection((self.host, self.port), 1).close()
-                return True
-        wait_for(listens, 10, "the pooler listens")
-
-    def pgweir_ini(self):
-        head = {"listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": self.tmp,
-                "auth_type": "trust" if self.auth == "trust" else "scram-sha-256",
-                "auth_file": self.tmp / "users.txt", "pool_mode": "transaction",
-                "admin_users": "app, raw", "max_client_conn": 1000, **self.settings}
-        return str(self.program), self.ini("pgweir", head)
-
-    def pgbouncer_ini(self):
-        settings = dict(self.settings)
+            from harness import pgweir
+            self.pooler = pgweir.Pgweir(databases, users, **{
+                "auth_type": auth, "log_level": "info", "log_stats": "off", **self.settings})
+            return
         session = self.against == "pgbouncer-session"
-        head = {"listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": self.tmp,
-                "auth_type": "trust" if self.auth == "trust" else "scram-sha-256",
-                "auth_file": self.tmp / "users.txt", "pool_mode": "session" if session else "transaction",
-                "default_pool_size": 200 if session else settings["pool_size"], "max_client_conn": 1000,
-                "ignore_startup_parameters": "extra_float_digits,search_path,options,jit"}
-        return shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", self.ini("pgbouncer", head)
-
-    def ini(self, section, head):
-        lines = [f"[{section}]"] + [f"{key} = {value}" for key, value in head.items()]
-        lines += ["[databases]", f"{self.dbname} = host=127.0.0.1 port={self.cluster.port} "
-                                 f"dbname={self.dbname} {self.entry}"]
-        return "\n".join(lines) + "\n"
+        self.pooler = Pgbouncer(databases, users, auth_type=auth, pool_mode="session" if session else "transaction",
+                                default_pool_size=200 if session else self.pool_size)
 
     def close(self):
+        """At the end of a test that passed: the pooler must end cleanly."""
         self.closing.close()
         if self.pooler:
-            died = not self.pooler.alive()
-            status = self.pooler.stop(signal.SIGTERM, 15)
-            if died or (self.against == "pgweir" and status != 0):
-                how = "by itself" if died else "after SIGTERM"
-                raise AssertionError(f"{self.against} ended {how} with status {status}:\n"
-                                     + self.pooler.tail(80))
+            self.pooler.stop()
 
     def remove(self):
         with contextlib.suppress(Exception):
             self.closing.close()
         if self.pooler:
-            self.pooler.stop(signal.SIGKILL, 5)
+            self.pooler.abandon()
         with contextlib.suppress(psycopg.Error), self.cluster.connect("postgres") as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(
                 sql.Identifier(self.dbname)))
-        shutil.rmtree(self.tmp, ignore_errors=True)
 
     # ---- ways to connect
 
     def parameters(self, **changes):
-        """libpq keywords of the target."""
+        """libpq keywords of the target; None leaves one out."""
         base = {"host": self.host, "port": self.port, "dbname": self.dbname, "user": self.user,
                 "password": self.password, **changes}
         return {key: value for key, value in base.items() if value is not None}
@@ -280,6 +168,12 @@ class Env:
                                      prepare_threshold=prepare)
         self.closing.callback(connection.close)
         return connection
+
+    def raw(self, user=None, **parameters):
+        """A client that speaks the protocol by hand, for tests with auth='trust'."""
+        client = wire.Client(self.port, self.host, timeout=20)
+        self.closing.callback(client.close)
+        return client.login(user or self.user, self.dbname, **parameters)
 
     def admin(self, dbname=None):
         """A connection to PostgreSQL itself, never through the pooler."""

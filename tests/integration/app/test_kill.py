@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 
-from support import Watch, clean_environment, pool, wait_for
+from harness.process import wait_until
+from support import Watch, clean_environment, pool
 
 VICTIM = pathlib.Path(__file__).parent / "victim.py"
 
@@ -93,8 +94,8 @@ def test_client_that_vanishes_in_a_statement_is_cancelled(env):
          " ".join(f"{key}='{value}'" for key, value in env.parameters(password=None).items())],
         stdout=subprocess.PIPE, text=True, env=clean_environment())
     pid = int(child.stdout.readline())
-    wait_for(lambda: observer.execute("select 1 from pg_stat_activity where pid = %s and state = 'active' and "
-                                      "query like '%%pg_sleep%%'", (pid,)).fetchone(), 5, "the statement runs")
+    wait_until(lambda: observer.execute("select 1 from pg_stat_activity where pid = %s and state = 'active' and "
+                                        "query like '%%pg_sleep%%'", (pid,)).fetchone(), "the statement runs")
     child.kill()
     child.wait()
     child.stdout.close()

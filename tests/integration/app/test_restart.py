@@ -1,9 +1,9 @@
 """PostgreSQL is restarted while the application runs."""
 import asyncio
-import time
+import threading
 
 from load import Load, check_books, running_bank
-from support import Watch, pool
+from support import Watch, background, pool
 
 
 @pool(pool_size=10, seconds=90, own_cluster=True)
@@ -11,26 +11,28 @@ def test_fast_restart_under_load(env):
     """At most as many requests fail as transactions were running, one per server connection. What
     was answered is there exactly once. Direct, every connection of the application's own pool
     fails and the server is away for a while: only the books are checked there."""
+    began = threading.Event()
+    load = None
+
     async def main(watch):
+        nonlocal load
         async with running_bank(env, watch) as app:
             load = Load(app, workers=100, rounds=24, seed=5, tolerate=(Exception,))
-            running = asyncio.ensure_future(load.run())
-            await asyncio.sleep(1.5)
-            assert not load.errors, load.errors
-            await asyncio.to_thread(env.cluster.restart)
-            back = time.monotonic()
-            before = sum(load.answered.values())
-            assert not running.done(), "the load ended before the restart: it proved nothing"
-            await running
-            assert sum(load.answered.values()) > before + 50
-            print(f"{len(load.errors)} errors, {time.monotonic() - back:.1f} s of load after the restart")
+            load.on_round = lambda: began.set() if sum(load.answered.values()) > 300 else None
+            await load.run()
             quiet = Load(app, workers=50, rounds=3, seed=6)
             quiet.kinds = ["echo", "total", "account"]
             quiet.refused = load.refused
             await quiet.run()
-        return load
+
     with Watch(env) as watch:
-        load = asyncio.run(main(watch))
+        running = background(asyncio.run, main(watch))
+        assert began.wait(20), "the load did not get going"
+        assert not load.errors, load.errors
+        env.cluster.restart()
+        before = sum(load.answered.values())
+        running.join(80)
+    assert sum(load.answered.values()) > before + 100, "the load ended before the restart: it proved nothing"
     if env.pooled:
         kinds = {f"{type(error).__name__}: {str(error).splitlines()[0]}" for error in load.errors}
         assert len(load.errors) <= env.limit, f"{len(load.errors)} errors: {kinds}"
