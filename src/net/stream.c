@@ -212,6 +212,9 @@ bool weir_stream_keep(struct weir_stream *stream, const uint8_t *rest, size_t le
     if (lies_in(rest, length, loop->scratch, loop->scratch_size)) {
         stream->in.start = 0;
         stream->in.end = 0;
+        /* What one large message needed is not held on to for the small ones after it. */
+        if (stream->in.capacity > RECEIVE_ROOM && length < stream->in.capacity / 4)
+            weir_buffer_clear(&stream->in);
         return weir_buffer_append(&stream->in, rest, length);
     }
     weir_require(lies_in(rest, length, stream->in.data, stream->in.end));
