@@ -288,6 +288,13 @@ class Turner:
             self.holder.execute("commit")
             self.holder = None
 
+    def end(self):
+        """Gives back what it holds and leaves."""
+        self.release()
+        if self.env.pooled:
+            for connection in self.pair:
+                connection.close()
+
 
 def background(function, *arguments):
     """A thread whose exception is raised by join()."""
