@@ -16,9 +16,9 @@
 
 /* --- the loop --------------------------------------------------------------------------------- */
 
-/* Work that must not run inside the caller: it runs once, later in the same turn of the loop, before
- * the loop sleeps. Tasks deferred while tasks run are run in the same turn too (bounded: at most
- * WEIR_TASKS_PER_TURN, the rest next turn without sleeping). */
+/* Work that must not run inside the caller: it runs once, later in the same turn of the loop,
+ * before the loop sleeps. Tasks deferred while tasks run are run in the same turn too (bounded: at
+ * most WEIR_TASKS_PER_TURN, the rest next turn without sleeping). */
 #define WEIR_TASKS_PER_TURN 1024
 
 struct weir_task {
@@ -28,15 +28,13 @@ struct weir_task {
 
 struct weir_loop {
     struct ev_loop *ev;
-    weir_usec now;            /* monotonic, taken once a turn after polling */
-    uint8_t *scratch;         /* one receive buffer for all connections */
+    weir_usec now;    /* monotonic, taken once a turn after polling */
+    uint8_t *scratch; /* one receive buffer for all connections */
     size_t scratch_size;
-    struct weir_list tasks;   /* weir_task.link */
-    weir_usec longest_turn;   /* since last reset by the reader of the figure */
+    struct weir_list tasks; /* weir_task.link */
+    weir_usec longest_turn; /* since last reset by the reader of the figure */
     uint64_t turns;
-    ev_check turn_begin;
-    ev_prepare turn_end;
-    ev_idle more_tasks;
+    ev_idle more_tasks; /* active while tasks are left over, so that polling does not wait */
     struct weir_resolver *resolver; /* created on first use */
 };
 
@@ -76,7 +74,7 @@ enum weir_stream_event {
  * kernel did not take yet. Both are normally empty and then own no memory.
  *
  * One ev_io watcher, armed for reading all the time; it is touched only when output gets stuck or
- * reading is paused. Reading is level triggered: one recv per event, never a second to see EAGAIN. */
+ * reading is paused. Reading is level triggered: one recv per event, no second to see EAGAIN. */
 struct weir_stream {
     ev_io io;
     struct weir_loop *loop;
@@ -174,7 +172,7 @@ weir_must_check bool weir_listen_address(const struct weir_list *link,
 /* Closes all; removes own Unix socket files. May be called from on_accept. */
 void weir_listen_close_all(struct weir_list *list);
 
-/* --- connecting -------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 struct weir_dial_host {
     const char *host; /* name, address, "/dir" or "@abstract"; "" = the default Unix directory */
@@ -185,7 +183,7 @@ struct weir_dial_result {
     int fd;                      /* -1: failed; else non-blocking and owned by the receiver */
     size_t host_index;           /* which host answered */
     struct weir_address address; /* where it is connected */
-    const char *problem;         /* failed: "host: reason" of every attempt, valid in the callback */
+    const char *problem; /* failed: "host: reason" of every attempt, valid in the callback */
 };
 
 struct weir_dial; /* an attempt under way */
@@ -194,11 +192,10 @@ struct weir_dial; /* an attempt under way */
  * index `first` and wrapping round, each address of a host in order, until one accepts.
  * `hosts` is copied. The callback comes from the loop, never from inside this call, exactly once
  * unless the dial is cancelled. Names are cached for a short time per loop. */
-struct weir_dial *weir_dial_start(struct weir_loop *loop, const struct weir_dial_host *hosts,
-                                  size_t host_count, size_t first,
-                                  void (*done)(void *context,
-                                               const struct weir_dial_result *result),
-                                  void *context);
+struct weir_dial *
+weir_dial_start(struct weir_loop *loop, const struct weir_dial_host *hosts, size_t host_count,
+                size_t first, void (*done)(void *context, const struct weir_dial_result *result),
+                void *context);
 /* Connects to exactly this address (cancel requests). */
 struct weir_dial *weir_dial_address(struct weir_loop *loop, const struct weir_address *address,
                                     void (*done)(void *context,

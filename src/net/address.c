@@ -13,6 +13,13 @@ bool weir_address_is_unix(const struct weir_address *address)
     return address->any.sa_family == AF_UNIX;
 }
 
+bool weir_address_is_equal(const struct weir_address *a, const struct weir_address *b)
+{
+    /* Byte by byte is exact: the kernel and c-ares fill what they do not use with zeroes. */
+    return a->length == b->length &&
+           memcmp((const char *)&a->storage, (const char *)&b->storage, a->length) == 0;
+}
+
 bool weir_address_set_unix(struct weir_address *address, const char *directory, int port)
 {
     memset(address, 0, sizeof *address);

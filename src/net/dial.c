@@ -145,8 +145,7 @@ static bool is_connected_to_itself(int fd)
     struct weir_address here = {.length = sizeof here.storage};
     struct weir_address there = {.length = sizeof there.storage};
     return getsockname(fd, &here.any, &here.length) == 0 &&
-           getpeername(fd, &there.any, &there.length) == 0 && here.length == there.length &&
-           memcmp(&here.storage, &there.storage, here.length) == 0;
+           getpeername(fd, &there.any, &there.length) == 0 && weir_address_is_equal(&here, &there);
 }
 
 static enum attempt refuse(struct weir_dial *dial, int error)

@@ -10,11 +10,21 @@
  * system call per quarter of a megabyte and side. */
 #define SCRATCH_SIZE ((size_t)256 * 1024)
 
-static void begin_turn(struct ev_loop *ev, ev_check *watcher, int revents)
+/* libev calls this right after the poll. */
+static void begin_turn(struct ev_loop *ev) EV_NOEXCEPT
 {
-    struct weir_loop *loop = weir_container_of(watcher, struct weir_loop, turn_begin);
+    struct weir_loop *loop = ev_userdata(ev);
     loop->now = weir_clock_now();
     loop->turns++;
+}
+
+/* And this right before the next one. */
+static void end_turn(struct ev_loop *ev) EV_NOEXCEPT
+{
+    struct weir_loop *loop = ev_userdata(ev);
+    weir_usec length = weir_clock_now() - loop->now;
+    if (length > loop->longest_turn)
+        loop->longest_turn = length;
 }
 
 static void run_tasks(struct weir_loop *loop)
@@ -26,21 +36,20 @@ static void run_tasks(struct weir_loop *loop)
         struct weir_task *task = weir_container_of(node, struct weir_task, link);
         task->run(task);
     }
-    /* An active idle watcher keeps libev from blocking in the poll that follows. */
     if (!weir_list_is_empty(&loop->tasks))
         ev_idle_start(loop->ev, &loop->more_tasks);
     else
         ev_idle_stop(loop->ev, &loop->more_tasks);
 }
 
-static void end_turn(struct ev_loop *ev, ev_prepare *watcher, int revents)
+/* All callbacks of a turn run inside this; the tasks follow them. Changes which the tasks make to
+ * watchers reach the kernel before the poll. */
+static void run_callbacks(struct ev_loop *ev)
 {
-    struct weir_loop *loop = weir_container_of(watcher, struct weir_loop, turn_end);
-    if (!weir_list_is_empty(&loop->tasks) || ev_is_active(&loop->more_tasks))
+    struct weir_loop *loop = ev_userdata(ev);
+    ev_invoke_pending(ev);
+    if (__builtin_expect(!weir_list_is_empty(&loop->tasks) || ev_is_active(&loop->more_tasks), 0))
         run_tasks(loop);
-    weir_usec length = weir_clock_now() - loop->now;
-    if (length > loop->longest_turn)
-        loop->longest_turn = length;
 }
 
 static void poll_again(struct ev_loop *ev, ev_idle *watcher, int revents)
@@ -69,13 +78,13 @@ bool weir_loop_init(struct weir_loop *loop)
     ev_set_io_collect_interval(loop->ev, 0.);
     ev_set_timeout_collect_interval(loop->ev, 0.);
 
-    /* The clock is read before any other watcher of the turn runs, tasks run after all of them. */
-    ev_check_init(&loop->turn_begin, begin_turn);
-    ev_set_priority(&loop->turn_begin, EV_MAXPRI);
-    ev_check_start(loop->ev, &loop->turn_begin);
-    ev_prepare_init(&loop->turn_end, end_turn);
-    ev_set_priority(&loop->turn_end, EV_MINPRI);
-    ev_prepare_start(loop->ev, &loop->turn_end);
+    /* Hooks instead of check and prepare watchers, which cost the queueing of two events per turn.
+     */
+    ev_set_userdata(loop->ev, loop);
+    ev_set_loop_release_cb(loop->ev, end_turn, begin_turn);
+    ev_set_invoke_pending_cb(loop->ev, run_callbacks);
+    /* The loop goes on until it is told to stop, with watchers or without. */
+    ev_ref(loop->ev);
     ev_idle_init(&loop->more_tasks, poll_again);
     ev_set_priority(&loop->more_tasks, EV_MINPRI);
     return true;
@@ -91,8 +100,7 @@ void weir_loop_fini(struct weir_loop *loop)
     while (weir_list_pop(&loop->tasks) != NULL)
         continue;
     ev_idle_stop(loop->ev, &loop->more_tasks);
-    ev_prepare_stop(loop->ev, &loop->turn_end);
-    ev_check_stop(loop->ev, &loop->turn_begin);
+    ev_unref(loop->ev);
     ev_loop_destroy(loop->ev);
     loop->ev = NULL;
     munmap(loop->scratch, loop->scratch_size);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "socket.h"
 #include "weir/memory.h"
 
 /* Long enough for a burst of dials to ask once, short enough that a fail-over by DNS is followed.
@@ -41,6 +42,7 @@ struct weir_resolver {
     bool has_channel;
     bool ending;
     struct timespec configured; /* age of RESOLVER_FILE when the channel was made */
+    char *servers;              /* instead of those in RESOLVER_FILE, or NULL */
     ev_timer timer;
     struct weir_list sockets; /* struct resolver_socket.link */
     struct weir_list entries;
@@ -154,6 +156,9 @@ static bool ensure_channel(struct weir_resolver *resolver)
                                         ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
                                             ARES_OPT_SOCK_STATE_CB);
     resolver->has_channel = status_code == ARES_SUCCESS;
+    if (resolver->has_channel && resolver->servers != NULL &&
+        ares_set_servers_ports_csv(resolver->channel, resolver->servers) != ARES_SUCCESS)
+        close_channel(resolver);
     return resolver->has_channel;
 }
 
@@ -214,13 +219,13 @@ static void take_addresses(struct weir_resolver_entry *entry, const struct ares_
         memcpy(&address.storage, node->ai_addr, (size_t)node->ai_addrlen);
         bool seen = false;
         for (size_t i = 0; i < entry->count && !seen; i++)
-            seen = memcmp(&entry->addresses[i], &address, sizeof address) == 0;
+            seen = weir_address_is_equal(&entry->addresses[i], &address);
         if (!seen)
             entry->addresses[entry->count++] = address;
     }
 }
 
-/* May be called by c-ares from inside ares_getaddrinfo: the waiters hear of it by task. */
+/* Called by c-ares, perhaps from inside ares_getaddrinfo: the waiters hear of it by task. */
 static void on_answer(void *context, int status, int timeouts, struct ares_addrinfo *answer)
 {
     struct weir_resolver_entry *entry = context;
@@ -295,6 +300,15 @@ static struct weir_resolver *get_resolver(struct weir_loop *loop)
     return resolver;
 }
 
+void weir_resolver_use_servers(struct weir_loop *loop, const char *servers)
+{
+    struct weir_resolver *resolver = get_resolver(loop);
+    weir_require(resolver->pending_count == 0);
+    close_channel(resolver);
+    free(resolver->servers);
+    resolver->servers = weir_strdup(servers);
+}
+
 void weir_resolve_start(struct weir_loop *loop, const char *name, struct weir_resolve_query *query)
 {
     weir_require(query->entry == NULL);
@@ -343,8 +357,8 @@ void weir_resolver_destroy(struct weir_resolver *resolver)
         return;
     resolver->ending = true;
     close_channel(resolver);
-    struct weir_list *link;
-    while ((link = weir_list_first(&resolver->entries)) != NULL) {
+    weir_list_for_safe(link, &resolver->entries)
+    {
         struct weir_resolver_entry *entry =
             weir_container_of(link, struct weir_resolver_entry, link);
         struct weir_list *waiter;
@@ -356,5 +370,6 @@ void weir_resolver_destroy(struct weir_resolver *resolver)
         }
         free_entry(entry);
     }
+    free(resolver->servers);
     free(resolver);
 }

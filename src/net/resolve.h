@@ -32,6 +32,9 @@ void weir_resolve_cancel(struct weir_resolve_query *query);
 /* Whether `text` is a numeric address ("127.0.0.1", "::1", "fe80::1%eth0"); then fills `address`.
  */
 bool weir_resolve_numeric(const char *text, struct weir_address *address);
+/* Asks these servers ("127.0.0.1:5353,...") instead of the system's. Not while a question is open.
+ */
+void weir_resolver_use_servers(struct weir_loop *loop, const char *servers);
 /* Open questions are forgotten without an answer. NULL is fine. */
 void weir_resolver_destroy(struct weir_resolver *resolver);
 

@@ -9,6 +9,7 @@ bool weir_address_set_unix(struct weir_address *address, const char *directory, 
 /* Sets the port of an IPv4 or IPv6 address. */
 void weir_address_set_port(struct weir_address *address, int port);
 bool weir_address_is_unix(const struct weir_address *address);
+bool weir_address_is_equal(const struct weir_address *a, const struct weir_address *b);
 /* Keepalive, for peers which vanish without a word. */
 void weir_socket_keep_alive(int fd);
 

@@ -1,0 +1,245 @@
+/* Names asked of a DNS server, which is played by the test in the same loop. */
+#include "support.h"
+
+#include "resolve.h"
+
+static struct test_loop test;
+
+struct asking {
+    struct weir_resolve_query query;
+    size_t count;
+    int calls;
+    struct weir_address addresses[8];
+};
+
+static int expected_calls;
+
+static void take(struct weir_resolve_query *query, const struct weir_resolve_result *result)
+{
+    struct asking *asking = weir_container_of(query, struct asking, query);
+    asking->calls++;
+    asking->count = result->count;
+    for (size_t i = 0; i < result->count && i < 8; i++)
+        asking->addresses[i] = result->addresses[i];
+    cr_assert_eq(result->problem == NULL, result->count > 0);
+    if (--expected_calls == 0)
+        weir_loop_stop(&test.loop);
+}
+
+static void ask(struct asking *asking, const char *name)
+{
+    asking->query.done = take;
+    weir_resolve_start(&test.loop, name, &asking->query);
+}
+
+static bool run(int calls)
+{
+    expected_calls = calls;
+    return test_loop_run(&test, 40);
+}
+
+/* --- the server ------------------------------------------------------------------------------- */
+
+enum { TYPE_A = 1, TYPE_AAAA = 28 };
+
+static struct {
+    ev_io io;
+    int questions; /* of the names below, A and AAAA */
+} server;
+
+/* The question's end in a query of one question, or 0; its name in `name` with dots. */
+static size_t read_name(const uint8_t *query, size_t length, char *name)
+{
+    size_t at = 12;
+    while (at < length && query[at] != 0) {
+        size_t label = query[at++];
+        if (at + label >= length)
+            return 0;
+        memcpy(name, query + at, label);
+        name += label;
+        *name++ = '.';
+        at += label;
+    }
+    *name = '\0';
+    return at + 5 <= length ? at + 5 : 0;
+}
+
+static size_t add_address(uint8_t *reply, size_t at, uint8_t last)
+{
+    /* A pointer to the name, type A, class IN, TTL 60, four bytes. */
+    const uint8_t record[] = {0xc0, 12, 0, TYPE_A, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, last};
+    memcpy(reply + at, record, sizeof record);
+    return at + sizeof record;
+}
+
+static void serve(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    uint8_t packet[2048];
+    char name[1024];
+    struct weir_address from = {.length = sizeof from.storage};
+    ssize_t got = recvfrom(watcher->fd, packet, 1024, 0, &from.any, &from.length);
+    if (got < 17)
+        return;
+    size_t end = read_name(packet, (size_t)got, name);
+    cr_assert_gt(end, 0);
+    int type = packet[end - 3];
+    server.questions++;
+    if (strncmp(name, "silent.", 7) == 0)
+        return;
+    packet[2] = 0x84; /* an answer, authoritative */
+    packet[3] = 0x80;
+    memset(packet + 6, 0, 6); /* no records yet */
+    size_t length = end;
+    if (strcmp(name, "db.test.") != 0) {
+        packet[3] |= 3; /* no such name */
+    } else if (type == TYPE_A) {
+        packet[7] = 2;
+        length = add_address(packet, length, 2);
+        length = add_address(packet, length, 3);
+    }
+    cr_assert_eq(sendto(watcher->fd, packet, length, 0, &from.any, from.length), (ssize_t)length);
+}
+
+static void open_all(void)
+{
+    cr_assert(weir_loop_init(&test.loop));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    cr_assert_eq(bind(fd, (struct sockaddr *)(void *)&address, length), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)(void *)&address, &length), 0);
+    ev_io_init(&server.io, serve, fd, EV_READ);
+    ev_io_start(test.loop.ev, &server.io);
+    char text[64];
+    snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(address.sin_port));
+    weir_resolver_use_servers(&test.loop, text);
+}
+
+static void close_all(void)
+{
+    ev_io_stop(test.loop.ev, &server.io);
+    close(server.io.fd);
+    weir_loop_fini(&test.loop);
+}
+
+TestSuite(dns, .init = open_all, .fini = close_all, .timeout = 90);
+
+Test(dns, every_address_of_a_name)
+{
+    struct asking asking = {0};
+    ask(&asking, "db.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking.count, 2);
+    int sum = 0;
+    for (int i = 0; i < 2; i++) {
+        char text[64];
+        weir_address_print(&asking.addresses[i], text, sizeof text);
+        sum += strcmp(text, "127.0.0.2:0") == 0 ? 1 : 0;
+        sum += strcmp(text, "127.0.0.3:0") == 0 ? 10 : 0;
+    }
+    cr_assert_eq(sum, 11);
+}
+
+Test(dns, askers_share_and_the_answer_is_kept_for_a_while)
+{
+    struct asking asking[4] = {0};
+    for (int i = 0; i < 3; i++)
+        ask(&asking[i], "db.test");
+    cr_assert(run(3));
+    cr_assert_eq(server.questions, 2, "one for IPv4, one for IPv6");
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(asking[i].count, 2);
+    ask(&asking[3], "db.test");
+    cr_assert(run(1));
+    cr_assert_eq(server.questions, 2);
+    cr_assert_eq(asking[3].count, 2);
+    test.loop.now += 16 * WEIR_SEC;
+    ask(&asking[3], "db.test");
+    cr_assert(run(1));
+    cr_assert_eq(server.questions, 4);
+    cr_assert_eq(asking[3].count, 2);
+}
+
+Test(dns, failures_are_not_kept)
+{
+    struct asking asking = {0};
+    ask(&asking, "gone.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking.count, 0);
+    int questions = server.questions;
+    cr_assert_gt(questions, 0);
+    ask(&asking, "gone.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking.calls, 2);
+    cr_assert_eq(server.questions, 2 * questions);
+}
+
+/* The cache stays bounded; what it drops is simply asked again. */
+Test(dns, very_many_names)
+{
+    struct asking asking = {0};
+    for (int i = 0; i < 600; i++) {
+        char name[64];
+        snprintf(name, sizeof name, i % 3 == 0 ? "db.test" : "gone%d.test", i);
+        ask(&asking, name);
+        cr_assert(run(1));
+        cr_assert_eq(asking.count, i % 3 == 0 ? 2 : 0);
+    }
+}
+
+Test(dns, silence_ends_in_a_failure_and_blocks_nothing)
+{
+    struct asking asking[2] = {0};
+    weir_usec began = weir_clock_now();
+    ask(&asking[0], "silent.test");
+    ask(&asking[1], "db.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking[1].count, 2);
+    cr_assert_eq(asking[0].calls, 0);
+    test.loop.longest_turn = 0;
+    cr_assert(run(1));
+    cr_assert_eq(asking[0].count, 0);
+    cr_assert_geq(weir_clock_now() - began, WEIR_SEC);
+    cr_assert_lt(test.loop.longest_turn, WEIR_SEC);
+}
+
+Test(dns, loop_may_end_while_the_server_is_silent)
+{
+    static struct asking asking[2]; /* outlives the loop */
+    ask(&asking[0], "silent.test");
+    ask(&asking[1], "silent.other");
+    for (int i = 0; i < 5; i++)
+        test_loop_turn(&test);
+    weir_resolve_cancel(&asking[1].query);
+    cr_assert_gt(server.questions, 0);
+    cr_assert_eq(asking[0].calls, 0);
+}
+
+static int dials;
+
+static void dialled(void *context, const struct weir_dial_result *result)
+{
+    char text[64];
+    cr_assert_geq(result->fd, 0, "%s", result->problem);
+    weir_address_print(&result->address, text, sizeof text);
+    cr_assert_eq(strncmp(text, "127.0.0.3:", 10), 0, "%s", text);
+    close(result->fd);
+    dials++;
+    weir_loop_stop(&test.loop);
+}
+
+/* Only the second address of the name listens. */
+Test(dns, dial_tries_every_address_of_a_name)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000003)};
+    socklen_t length = sizeof address;
+    cr_assert_eq(bind(fd, (struct sockaddr *)(void *)&address, length), 0);
+    cr_assert_eq(listen(fd, 4), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)(void *)&address, &length), 0);
+    struct weir_dial_host host = {"db.test", ntohs(address.sin_port)};
+    cr_assert_not_null(weir_dial_start(&test.loop, &host, 1, 0, dialled, NULL));
+    cr_assert(test_loop_run(&test, 30));
+    cr_assert_eq(dials, 1);
+    close(fd);
+}
