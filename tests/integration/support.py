@@ -66,7 +66,7 @@ class Pgbouncer:
         self.log = os.path.join(self.folder, "log")
         ini = os.path.join(self.folder, "pgbouncer.ini")
         settings = {"listen_addr": "127.0.0.1", "listen_port": self.port, "max_client_conn": 1000,
-                    "ignore_startup_parameters": "extra_float_digits,search_path,options,jit",
+                    "unix_socket_dir": "", "ignore_startup_parameters": "extra_float_digits,search_path,options,jit",
                     "auth_file": os.path.join(self.folder, "users.txt"), **settings}
         with open(settings["auth_file"], "w", encoding="utf-8") as file:
             file.writelines('"%s" "%s"\n' % pair for pair in users.items())
