@@ -54,7 +54,10 @@ void weir_message_end(struct weir_writer *writer, size_t begin)
         return;
     }
     const size_t total = weir_buffer_length(writer->out);
-    weir_require(begin + 4 <= total);
-    /* A buffer holds less than 2 GB, so the length fits the protocol's signed word. */
+    weir_require(total >= 4 && begin <= total - 4);
+    if (total - begin > INT32_MAX) { /* the protocol's length is signed */
+        writer->failed = true;
+        return;
+    }
     weir_put_u32(weir_buffer_bytes(writer->out) + begin, (uint32_t)(total - begin));
 }
