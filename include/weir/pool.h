@@ -4,8 +4,9 @@
  *
  * Words are SQLAlchemy's QueuePool: pool_size connections are kept, up to max_overflow more are
  * opened at once when none is idle, a returned connection goes to a waiter first and is closed only
- * if the idle ones would exceed pool_size. Whatever is being opened, idle, checked, active or closing
- * counts against every limit until weir_pool_gone: PostgreSQL never sees more than the limit. */
+ * if the idle ones would exceed pool_size. Whatever is being opened, idle, checked, active or
+ * closing counts against every limit until weir_pool_gone: PostgreSQL never sees more than the
+ * limit. */
 #ifndef WEIR_POOL_H
 #define WEIR_POOL_H
 
@@ -18,10 +19,10 @@
 
 /* Changed freely by a reload; the pool reads them at each event. */
 struct weir_pool_limits {
-    int pool_size;      /* 0: no limit (then max_overflow means nothing) */
+    int pool_size; /* 0: no limit (then max_overflow means nothing) */
     int max_overflow;
     int min_pool_size;
-    int max_waiting;    /* 0: no bound; those count for whom no connection is there or can be opened */
+    int max_waiting; /* 0: no bound; those count for whom no connection is there or can be opened */
     int connect_parallel;
     weir_usec overflow_delay;   /* the head waiter must have waited this long for overflow */
     weir_usec pool_timeout;     /* 0: wait for ever */
@@ -32,7 +33,7 @@ struct weir_pool_limits {
     weir_usec pre_ping_idle;    /* idle longer than this is asked before use */
     bool pre_ping;
     bool use_lifo;
-    weir_usec login_retry;      /* first pause after a failed connection, doubling up to... */
+    weir_usec login_retry; /* first pause after a failed connection, doubling up to... */
     weir_usec login_retry_max;
 };
 
@@ -41,8 +42,10 @@ struct weir_pool_cap {
     int limit; /* 0: none */
     int used;  /* kept by the pool room */
     /* Of the pool room, zeroed by the owner. */
-    int closing;              /* of the used ones: about to become free */
-    int wanted;               /* connections for which waiters of the blocked pools wait */
+    int closing; /* of the used ones: about to become free */
+    int wanted;  /* connections for which waiters of the blocked pools wait */
+    int servers; /* under it, and the sum of their opened_at */
+    weir_usec opened_sum;
     bool searched;            /* no idle server was found under it, and none came since */
     struct weir_list members; /* all pools under it */
     struct weir_list blocked; /* those with waiters that could open more but for their caps */
@@ -52,7 +55,7 @@ struct weir_pool_group; /* all pools of a daemon, their shared decisions queue a
 struct weir_pool;
 
 enum weir_pool_server_state {
-    WEIR_POOL_OPENING,  /* connect and login under way */
+    WEIR_POOL_OPENING, /* connect and login under way */
     WEIR_POOL_IDLE,
     WEIR_POOL_CHECKING, /* being pinged: before use, or to keep it fresh */
     WEIR_POOL_ACTIVE,   /* bound to a client, or being cleaned after one */
@@ -82,7 +85,7 @@ struct weir_pool_server {
 
 /* Embedded in the owner's client object. */
 struct weir_pool_waiter {
-    struct weir_list link; /* in pool's wait queue */
+    struct weir_list link;  /* in pool's wait queue */
     struct weir_pool *pool; /* NULL: not waiting */
     const void *affinity;
     weir_usec since;
@@ -92,19 +95,19 @@ struct weir_pool_waiter {
 };
 
 enum weir_pool_close_reason {
-    WEIR_POOL_CLOSE_IDLE,       /* idle_timeout, or idle ones above pool_size */
-    WEIR_POOL_CLOSE_AGE,        /* recycle */
-    WEIR_POOL_CLOSE_SURPLUS,    /* returned while pool_size are idle */
-    WEIR_POOL_CLOSE_HANDOVER,   /* slot goes to a pool that waited longer under a shared cap */
-    WEIR_POOL_CLOSE_ASKED,      /* reconnect, reload, drop */
+    WEIR_POOL_CLOSE_IDLE,     /* idle_timeout, or idle ones above pool_size */
+    WEIR_POOL_CLOSE_AGE,      /* recycle */
+    WEIR_POOL_CLOSE_SURPLUS,  /* returned while pool_size are idle */
+    WEIR_POOL_CLOSE_HANDOVER, /* slot goes to a pool that waited longer under a shared cap */
+    WEIR_POOL_CLOSE_ASKED,    /* reconnect, reload, drop */
     WEIR_POOL_CLOSE_CHECK_FAILED,
 };
 
 enum weir_pool_decision_kind {
-    WEIR_POOL_DO_BIND,    /* `waiter` gets `server` (server is ACTIVE, waiter is out of the queue) */
-    WEIR_POOL_DO_OPEN,    /* open one: owner calls weir_pool_opening with its new object at once */
-    WEIR_POOL_DO_PING,    /* ask `server` (CHECKING); owner answers weir_pool_checked */
-    WEIR_POOL_DO_CLOSE,   /* close `server` (CLOSING); owner answers weir_pool_gone */
+    WEIR_POOL_DO_BIND,  /* `waiter` gets `server` (server is ACTIVE, waiter is out of the queue) */
+    WEIR_POOL_DO_OPEN,  /* open one: owner calls weir_pool_opening with its new object at once */
+    WEIR_POOL_DO_PING,  /* ask `server` (CHECKING); owner answers weir_pool_checked */
+    WEIR_POOL_DO_CLOSE, /* close `server` (CLOSING); owner answers weir_pool_gone */
     WEIR_POOL_DO_TIMEOUT, /* `waiter` waited pool_timeout; it is out of the queue */
     WEIR_POOL_DO_FAIL,    /* `waiter` gets the pool's last connection error; out of the queue */
 };
@@ -118,7 +121,8 @@ struct weir_pool_decision {
 };
 
 struct weir_pool_group *weir_pool_group_create(uint64_t random_seed);
-void weir_pool_group_destroy(struct weir_pool_group *group); /* all pools must be destroyed before */
+void weir_pool_group_destroy(
+    struct weir_pool_group *group); /* all pools must be destroyed before */
 
 /* `limits` and the caps stay the owner's and must outlive the pool. caps: any of the three NULL. */
 struct weir_pool *weir_pool_create(struct weir_pool_group *group,
@@ -161,17 +165,19 @@ void weir_pool_opened(struct weir_pool_server *server, weir_usec now);
  * all waiters fail now. Otherwise they keep their places, and those that waited their pool_timeout
  * fail with the last error (DO_FAIL instead of DO_TIMEOUT while the pool is failing). */
 void weir_pool_open_failed(struct weir_pool_server *server, bool fatal, weir_usec now);
-/* The answer to DO_PING. ok=false: the server is CLOSING (decision DO_CLOSE follows) and every server of
- * the pool opened before now becomes suspect, once per failure: the moment moves only when the
- * failing one is younger than the last invalidation, or has proved since then that it lives. */
+/* The answer to DO_PING. ok=false: the server is CLOSING (decision DO_CLOSE follows) and every
+ * server of the pool opened before now becomes suspect, once per failure: the moment moves only
+ * when the failing one is younger than the last invalidation, or has proved since then that it
+ * lives. */
 void weir_pool_checked(struct weir_pool_server *server, bool ok, weir_usec now);
 /* The client is done, the server is clean: first waiter (subject to fairness between pools), idle,
  * or DO_CLOSE. Counts as proof of life. */
 void weir_pool_release(struct weir_pool_server *server, weir_usec now);
-/* ACTIVE or IDLE or CHECKING -> CLOSING without a decision: the owner closes it for its own reasons. */
+/* ACTIVE or IDLE or CHECKING -> CLOSING without a decision: the owner closes it for its own
+ * reasons. */
 void weir_pool_closing(struct weir_pool_server *server, weir_usec now);
-/* The connection no longer exists, from any state. `lost`: the server ended it (end of file, reset),
- * which makes all older ones suspect as in weir_pool_checked. Frees its slot. */
+/* The connection no longer exists, from any state. `lost`: the server ended it (end of file,
+ * reset), which makes all older ones suspect as in weir_pool_checked. Frees its slot. */
 void weir_pool_gone(struct weir_pool_server *server, bool lost, weir_usec now);
 
 /* Coarse work: time-outs of waiters, overflow_delay, back-off ends, min_pool_size, idle_timeout,

@@ -45,6 +45,24 @@ bool weir_pool_caps_exceeded(const struct weir_pool *pool)
     return false;
 }
 
+void weir_pool_caps_enter(const struct weir_pool_server *server)
+{
+    const struct weir_pool *pool = server->pool;
+    for (int i = 0; i < pool->seat_count; i++) {
+        pool->seats[i].cap->servers++;
+        pool->seats[i].cap->opened_sum += server->opened_at;
+    }
+}
+
+void weir_pool_caps_leave(const struct weir_pool_server *server)
+{
+    const struct weir_pool *pool = server->pool;
+    for (int i = 0; i < pool->seat_count; i++) {
+        pool->seats[i].cap->servers--;
+        pool->seats[i].cap->opened_sum -= server->opened_at;
+    }
+}
+
 void weir_pool_set_wanted(struct weir_pool *pool, int wanted)
 {
     int change = wanted - pool->wanted;
@@ -156,7 +174,19 @@ void weir_pool_reclaim(struct weir_pool *pool, weir_usec now)
             weir_pool_decide_close(server, WEIR_POOL_CLOSE_HANDOVER);
         }
     }
-    weir_pool_schedule(pool, now + HANDOVER_QUANTUM);
+    weir_pool_schedule(pool, now + 1);
+}
+
+static int staying(const struct weir_pool *pool)
+{
+    return pool->slots - pool->counts[WEIR_POOL_CLOSING];
+}
+
+/* From a pool in use only one with fewer servers takes: all clients of a pool that had none have
+ * waited long, and would take every slot at once. */
+static bool may_take(const struct weir_pool *taker, const struct weir_pool *giver)
+{
+    return giver->waiting == 0 || staying(taker) < staying(giver);
 }
 
 /* Of the other pools that the end of a server of `giver` helps, the one whose client waits longest.
@@ -167,11 +197,23 @@ static const struct weir_pool *eldest_taker(const struct weir_pool_cap *cap,
     const struct weir_pool *eldest = NULL;
     weir_list_for(node, &cap->blocked) {
         const struct weir_pool *pool = pool_of_blocked(node);
-        if (pool != giver && would_help(pool, giver) &&
+        if (pool != giver && would_help(pool, giver) && may_take(pool, giver) &&
             (eldest == NULL || waiting_since(pool) < waiting_since(eldest)))
             eldest = pool;
     }
     return eldest;
+}
+
+/* The servers that were held longest go first, otherwise the same pools could lose theirs again and
+ * again; but those may be in long transactions, so that the others follow after a second quantum.
+ */
+static bool is_its_turn(const struct weir_pool_cap *cap, const struct weir_pool_server *server,
+                        const struct weir_pool *taker, weir_usec now)
+{
+    weir_usec waited = now - waiting_since(taker);
+    if (waited <= HANDOVER_QUANTUM)
+        return false;
+    return waited > 2 * HANDOVER_QUANTUM || server->opened_at <= cap->opened_sum / cap->servers;
 }
 
 bool weir_pool_must_hand_over(const struct weir_pool_server *server, weir_usec now)
@@ -190,8 +232,7 @@ bool weir_pool_must_hand_over(const struct weir_pool_server *server, weir_usec n
             continue;
         if (giver->waiting == 0)
             return true;
-        weir_usec since = waiting_since(taker);
-        if (since < waiting_since(giver) && now - since > HANDOVER_QUANTUM)
+        if (waiting_since(taker) < waiting_since(giver) && is_its_turn(cap, server, taker, now))
             return true;
     }
     return false;

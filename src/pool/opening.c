@@ -3,6 +3,9 @@
 
 #include "pool_internal.h"
 
+/* A server that refuses at once must not be tried in a tight loop. */
+#define SHORTEST_PAUSE (10 * WEIR_MSEC)
+
 static int smaller(int left, int right)
 {
     return left < right ? left : right;
@@ -69,6 +72,11 @@ static void fail_hopeless(struct weir_pool *pool, weir_usec now)
                              true);
 }
 
+static bool is_below_floor(const struct weir_pool *pool)
+{
+    return pool->slots - pool->counts[WEIR_POOL_CLOSING] < pool->limits->min_pool_size;
+}
+
 /* Openings for min_pool_size take nothing from those who wait. */
 static void open_floor(struct weir_pool *pool, weir_usec now)
 {
@@ -98,6 +106,8 @@ void weir_pool_consider(struct weir_pool *pool, bool floor, weir_usec now)
     }
     if (floor)
         open_floor(pool, now);
+    else if (is_below_floor(pool))
+        weir_pool_schedule(pool, is_in_pause(pool, now) ? pool->retry_at : now);
 }
 
 void weir_pool_opening(struct weir_pool *pool, struct weir_pool_server *server, weir_usec now)
@@ -121,6 +131,7 @@ void weir_pool_opening(struct weir_pool *pool, struct weir_pool_server *server, 
     server->uses = 0;
     weir_list_push_front(&pool->lists[WEIR_POOL_OPENING], &server->link);
     pool->counts[WEIR_POOL_OPENING]++;
+    weir_pool_caps_enter(server);
 }
 
 /* SplitMix64: enough to spread the ages. */
@@ -145,7 +156,9 @@ void weir_pool_opened(struct weir_pool_server *server, weir_usec now)
 {
     struct weir_pool *pool = server->pool;
     weir_require(pool != NULL && server->state == WEIR_POOL_OPENING);
+    weir_pool_caps_leave(server);
     server->opened_at = now;
+    weir_pool_caps_enter(server);
     server->idle_since = now;
     server->expires_at = pool->limits->recycle > 0 ? now + draw_age(pool) : 0;
     server_prove(server, now);
@@ -166,13 +179,13 @@ void weir_pool_end_back_off(struct weir_pool *pool)
 static void back_off(struct weir_pool *pool, weir_usec began, weir_usec now)
 {
     const struct weir_pool_limits *limits = pool->limits;
-    if (pool->failing && began < pool->failed_at)
+    if (pool->failing && began <= pool->failed_at)
         return;
-    weir_usec longest = limits->login_retry_max > limits->login_retry ? limits->login_retry_max
-                                                                      : limits->login_retry;
+    weir_usec first = limits->login_retry > SHORTEST_PAUSE ? limits->login_retry : SHORTEST_PAUSE;
+    weir_usec longest = limits->login_retry_max > first ? limits->login_retry_max : first;
     bool long_ago = pool->failing && now - pool->retry_at > longest;
     if (!pool->failing || long_ago || pool->retry_pause <= 0)
-        pool->retry_pause = limits->login_retry;
+        pool->retry_pause = first;
     else
         pool->retry_pause = pool->retry_pause < longest / 2 ? pool->retry_pause * 2 : longest;
     pool->failing = true;

@@ -112,6 +112,7 @@ void weir_pool_forget(struct weir_pool_server *server)
     if (server->state == WEIR_POOL_CLOSING)
         for (int i = 0; i < pool->seat_count; i++)
             pool->seats[i].cap->closing--;
+    weir_pool_caps_leave(server);
     weir_list_remove(&server->link);
     pool->counts[server->state]--;
     weir_pool_free_slot(pool);

@@ -150,6 +150,9 @@ void weir_pool_end_back_off(struct weir_pool *pool);
 /* cap.c */
 bool weir_pool_caps_have_room(const struct weir_pool *pool);
 int weir_pool_caps_room(const struct weir_pool *pool); /* INT_MAX without limit */
+/* Tells the caps when a server began, or that it is none of theirs any more. */
+void weir_pool_caps_enter(const struct weir_pool_server *server);
+void weir_pool_caps_leave(const struct weir_pool_server *server);
 bool weir_pool_caps_exceeded(const struct weir_pool *pool);
 /* Waiters of some pool under one of the caps wait for a slot. */
 static inline bool weir_pool_contended(const struct weir_pool *pool)

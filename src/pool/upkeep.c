@@ -151,7 +151,7 @@ static weir_usec next_due(const struct weir_pool *pool, weir_usec now)
             due = sooner(due, head->since + limits->overflow_delay);
     }
     if (pool->wanted > 0)
-        due = sooner(due, now + HANDOVER_QUANTUM);
+        due = now + 1; /* at each tick: idle servers of others may have become old enough */
     bool short_of = pool->slots - pool->counts[WEIR_POOL_CLOSING] < limits->min_pool_size;
     if (head != NULL || short_of) {
         if (pool->failing && now < pool->retry_at)
