@@ -1,0 +1,252 @@
+#include "weir/conf.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot.h"
+#include "weir/memory.h"
+
+/* --- messages
+ * --------------------------------------------------------------------------------------- */
+
+static void append(struct weir_buffer *out, const char *text)
+{
+    weir_require(weir_buffer_append(out, text, strlen(text)));
+}
+
+static weir_printf(4, 0) void add_message(struct weir_buffer *out, const char *where,
+                                          const char *subject, const char *format,
+                                          va_list arguments)
+{
+    char *text = NULL;
+    weir_require(vasprintf(&text, format, arguments) >= 0);
+    append(out, where);
+    append(out, ": ");
+    if (subject != NULL) {
+        append(out, subject);
+        append(out, ": ");
+    }
+    append(out, text);
+    append(out, "\n");
+    free(text);
+}
+
+void weir_messages_problem(struct weir_messages *messages, const char *where, const char *subject,
+                           const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    add_message(&messages->problems, where, subject, format, arguments);
+    va_end(arguments);
+}
+
+void weir_messages_warning(struct weir_messages *messages, const char *where, const char *subject,
+                           const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    add_message(&messages->warnings, where, subject, format, arguments);
+    va_end(arguments);
+}
+
+/* The text for the caller, NULL when there is none. */
+static char *take_messages(struct weir_buffer *messages)
+{
+    char *text = NULL;
+    if (weir_buffer_length(messages) > 0)
+        text =
+            weir_strndup((const char *)weir_buffer_bytes(messages), weir_buffer_length(messages));
+    weir_buffer_clear(messages);
+    return text;
+}
+
+/* --- life
+ * ------------------------------------------------------------------------------------------- */
+
+static struct weir_conf *finish(const struct weir_entries *entries, struct weir_messages *messages,
+                                char **problems, char **warnings)
+{
+    struct weir_conf *conf = weir_alloc(sizeof(*conf));
+    weir_conf_apply(conf, entries, messages);
+    *problems = take_messages(&messages->problems);
+    *warnings = take_messages(&messages->warnings);
+    if (*problems != NULL) {
+        weir_conf_destroy(conf);
+        return NULL;
+    }
+    return conf;
+}
+
+struct weir_conf *weir_conf_read(const char *file, char **problems, char **warnings)
+{
+    struct weir_messages messages = {0};
+    struct weir_entries entries = {0};
+    entries.file = file;
+    weir_entries_read_file(&entries, file, &messages);
+    struct weir_conf *conf = finish(&entries, &messages, problems, warnings);
+    weir_entries_clear(&entries);
+    return conf;
+}
+
+struct weir_conf *weir_conf_parse(const char *name, const char *text, size_t length,
+                                  char **problems, char **warnings)
+{
+    struct weir_messages messages = {0};
+    struct weir_entries entries = {0};
+    entries.file = name;
+    weir_entries_read_text(&entries, name, text, length, &messages);
+    struct weir_conf *conf = finish(&entries, &messages, problems, warnings);
+    weir_entries_clear(&entries);
+    return conf;
+}
+
+struct weir_pool_overrides *weir_overrides_create(unsigned int scope)
+{
+    struct weir_pool_overrides *overrides = weir_alloc(sizeof(*overrides));
+    overrides->level.fields = &overrides->values;
+    overrides->level.set = overrides->set;
+    overrides->level.scope = scope;
+    return overrides;
+}
+
+void weir_overrides_destroy(struct weir_pool_overrides *overrides)
+{
+    if (overrides == NULL)
+        return;
+    weir_setting_free_strings(&overrides->values, true);
+    free(overrides);
+}
+
+void weir_database_clear(struct weir_database *database)
+{
+    if (database->password != NULL)
+        weir_wipe(database->password, strlen(database->password));
+    for (size_t i = 0; i < database->host_count; i++)
+        free(database->hosts[i].host);
+    free(database->hosts);
+    free(database->name);
+    free(database->dbname);
+    free(database->user);
+    free(database->password);
+    free(database->application_name);
+    free(database->options);
+    free(database->client_encoding);
+    free(database->where);
+    weir_overrides_destroy(database->overrides);
+    *database = (struct weir_database){0};
+}
+
+void weir_conf_destroy(struct weir_conf *conf)
+{
+    if (conf == NULL)
+        return;
+    for (size_t i = 0; i < conf->database_count; i++)
+        weir_database_clear(&conf->databases[i]);
+    for (size_t i = 0; i < conf->user_count; i++) {
+        free(conf->users[i].name);
+        free(conf->users[i].where);
+        weir_overrides_destroy(conf->users[i].overrides);
+    }
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++)
+        free(conf->origins[i].where);
+    weir_setting_free_strings(conf, false);
+    free(conf->databases);
+    free(conf->users);
+    free(conf->origins);
+    free(conf);
+}
+
+/* --- look-up
+ * ------------------------------------------------------------------------------------------ */
+
+const struct weir_database *weir_conf_database(const struct weir_conf *conf, const char *name)
+{
+    const struct weir_database *fallback = NULL;
+    for (size_t i = 0; i < conf->database_count; i++) {
+        const struct weir_database *database = &conf->databases[i];
+        if (strcmp(database->name, "*") == 0)
+            fallback = database;
+        else if (strcmp(database->name, name) == 0)
+            return database;
+    }
+    return fallback;
+}
+
+static const struct weir_conf_user *find_user(const struct weir_conf *conf, const char *name)
+{
+    const struct weir_conf_user *fallback = NULL;
+    for (size_t i = 0; i < conf->user_count; i++) {
+        const struct weir_conf_user *user = &conf->users[i];
+        if (strcmp(user->name, "*") == 0)
+            fallback = user;
+        else if (name != NULL && strcmp(user->name, name) == 0)
+            return user;
+    }
+    return fallback;
+}
+
+static void overlay(struct weir_pool_settings *resolved,
+                    const struct weir_pool_overrides *overrides)
+{
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
+        if (overrides->set[i] != WEIR_UNSET)
+            weir_setting_share(&weir_settings[i], resolved, &overrides->values);
+    }
+}
+
+void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database *database,
+                       const char *user, struct weir_pool_settings *resolved)
+{
+    *resolved = conf->pool;
+    if (database != NULL)
+        overlay(resolved, database->overrides);
+    const struct weir_conf_user *line = find_user(conf, user);
+    if (line != NULL)
+        overlay(resolved, line->overrides);
+    /* The two may come from different levels, so no check of one line can see this. */
+    if (resolved->min_pool_size > resolved->pool_size)
+        resolved->min_pool_size = resolved->pool_size;
+}
+
+/* --- comparison
+ * ----------------------------------------------------------------------------------------- */
+
+void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
+                    void (*each)(void *context, const char *name, const char *old_value,
+                                 const char *new_value, bool reloadable),
+                    void *context)
+{
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
+        const struct weir_setting *setting = &weir_settings[i];
+        char *old_value = weir_setting_show(setting, old);
+        char *new_value = weir_setting_show(setting, fresh);
+        if (strcmp(old_value, new_value) != 0)
+            each(context, setting->name, old_value, new_value, setting->reloadable);
+        free(old_value);
+        free(new_value);
+    }
+}
+
+static bool is_same(const char *left, const char *right)
+{
+    if (left == NULL || right == NULL)
+        return left == right;
+    return strcmp(left, right) == 0;
+}
+
+bool weir_database_same_target(const struct weir_database *left, const struct weir_database *right)
+{
+    if (left->host_count != right->host_count)
+        return false;
+    for (size_t i = 0; i < left->host_count; i++) {
+        if (left->hosts[i].port != right->hosts[i].port ||
+            strcmp(left->hosts[i].host, right->hosts[i].host) != 0)
+            return false;
+    }
+    return left->session_attrs == right->session_attrs && is_same(left->dbname, right->dbname) &&
+           is_same(left->user, right->user) && is_same(left->password, right->password) &&
+           is_same(left->application_name, right->application_name) &&
+           is_same(left->options, right->options) &&
+           is_same(left->client_encoding, right->client_encoding);
+}

@@ -1,0 +1,137 @@
+/* What would run, for --check. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "setting.h"
+#include "snapshot.h"
+#include "value.h"
+#include "weir/memory.h"
+
+static void print_setting(const struct weir_conf *conf, const struct weir_setting *setting,
+                          FILE *out)
+{
+    char *value = weir_setting_show(setting, conf);
+    const char *where = conf->origins[weir_setting_id(setting)].where;
+    bool other = conf->pgbouncer_file && setting->pgbouncer_value != NULL;
+    fprintf(out, "%-25s = %-24s ", setting->name, value);
+    if (where != NULL)
+        fprintf(out, "; %s, default is %s\n", where,
+                *setting->value == '\0' ? "empty" : setting->value);
+    else if (other)
+        fprintf(out, "; PgBouncer's default, pgweir's is %s\n",
+                *setting->value == '\0' ? "empty" : setting->value);
+    else
+        fprintf(out, "; default\n");
+    free(value);
+}
+
+/* As libpq would read it. */
+static void print_word(const char *name, const char *value, FILE *out)
+{
+    struct weir_buffer text = {0};
+    if (*value != '\0' && strpbrk(value, " \t'\\") == NULL) {
+        fprintf(out, " %s=%s", name, value);
+        return;
+    }
+    weir_token_append(&text, name, value);
+    fwrite(weir_buffer_bytes(&text), 1, weir_buffer_length(&text), out);
+    weir_buffer_clear(&text);
+}
+
+static void print_overrides(const struct weir_pool_overrides *overrides, FILE *out)
+{
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
+        if (overrides->set[i] == WEIR_UNSET)
+            continue;
+        char *value = weir_setting_show(&weir_settings[i], &overrides->values);
+        print_word(weir_settings[i].name, value, out);
+        free(value);
+    }
+}
+
+static void print_hosts(const struct weir_database *database, FILE *out)
+{
+    char *hosts = weir_strdup("");
+    char *ports = weir_strdup("");
+    for (size_t i = 0; i < database->host_count; i++) {
+        const char *comma = i == 0 ? "" : ",";
+        char *longer = weir_format("%s%s%s", hosts, comma, database->hosts[i].host);
+        free(hosts);
+        hosts = longer;
+        longer = weir_format("%s%s%d", ports, comma, database->hosts[i].port);
+        free(ports);
+        ports = longer;
+    }
+    print_word("host", hosts, out);
+    print_word("port", ports, out);
+    free(hosts);
+    free(ports);
+}
+
+static void print_name(const char *name, FILE *out)
+{
+    if (strpbrk(name, "\"=[;#% ") == NULL) {
+        fputs(name, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *name != '\0'; name++) {
+        if (*name == '"')
+            fputc('"', out);
+        fputc(*name, out);
+    }
+    fputc('"', out);
+}
+
+static void print_database(const struct weir_database *database, FILE *out)
+{
+    static const char *const attrs[] = {
+        [WEIR_ATTRS_ANY] = NULL,
+        [WEIR_ATTRS_READ_WRITE] = "read-write",
+        [WEIR_ATTRS_READ_ONLY] = "read-only",
+        [WEIR_ATTRS_PRIMARY] = "primary",
+        [WEIR_ATTRS_STANDBY] = "standby",
+        [WEIR_ATTRS_PREFER_STANDBY] = "prefer-standby",
+    };
+    const struct {
+        const char *name;
+        const char *value;
+    } words[] = {
+        {"dbname", database->dbname},
+        {"user", database->user},
+        {"password", database->password != NULL ? "***" : NULL},
+        {"application_name", database->application_name},
+        {"options", database->options},
+        {"client_encoding", database->client_encoding},
+        {"target_session_attrs", attrs[database->session_attrs]},
+    };
+    fprintf(out, "; %s\n", database->where);
+    print_name(database->name, out);
+    fputs(" =", out);
+    print_hosts(database, out);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (words[i].value != NULL)
+            print_word(words[i].name, words[i].value, out);
+    }
+    print_overrides(database->overrides, out);
+    fputc('\n', out);
+}
+
+void weir_conf_print(const struct weir_conf *conf, FILE *out)
+{
+    fprintf(out, "[pgweir]\n");
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++)
+        print_setting(conf, &weir_settings[i], out);
+    fprintf(out, "\n[databases]\n");
+    for (size_t i = 0; i < conf->database_count; i++)
+        print_database(&conf->databases[i], out);
+    fprintf(out, "\n[users]\n");
+    for (size_t i = 0; i < conf->user_count; i++) {
+        fprintf(out, "; %s\n", conf->users[i].where);
+        print_name(conf->users[i].name, out);
+        fputs(" =", out);
+        print_overrides(conf->users[i].overrides, out);
+        fputc('\n', out);
+    }
+}
