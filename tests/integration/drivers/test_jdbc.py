@@ -1,0 +1,60 @@
+"""pgjdbc (Debian's libpostgresql-jdbc-java)."""
+import os
+import pathlib
+import shutil
+
+from support import Skip, Watch, pool, run_program
+
+SOURCE = pathlib.Path(__file__).parent / "JdbcDriver.java"
+JAR = "/usr/share/java/postgresql.jar"
+
+
+def run(env, scenario, clients=None):
+    if not shutil.which("javac") or not os.path.exists(JAR):
+        raise Skip("no javac or no libpostgresql-jdbc-java")
+    with Watch(env) as watch:
+        done = run_program(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JAR, SOURCE, scenario, env.host,
+                            env.port, env.dbname, env.user, env.password], env, seconds=75)
+        for line in done.stdout.splitlines():
+            if line.startswith("served "):
+                _, client, pid = line.split()
+                watch.served(client, pid)
+    if clients:
+        watch.assert_rotation(clients=clients)
+    env.assert_no_open_transaction()
+
+
+@pool(pool_size=2, seconds=80)
+def test_prepare_thresholds(env):
+    """prepareThreshold 0, 1, 5, -1 and the query modes, the same statements over many transactions."""
+    run(env, "thresholds", clients=48)
+
+
+@pool(pool_size=2)
+def test_fetch_size(env):
+    run(env, "fetch", clients=6)
+
+
+@pool(pool_size=2)
+def test_batches(env):
+    run(env, "batches", clients=10)
+
+
+@pool(pool_size=2)
+def test_large_objects(env):
+    run(env, "largeObjects", clients=4)
+
+
+@pool(pool_size=4)
+def test_cancel_and_timeout(env):
+    run(env, "cancels")
+
+
+@pool(pool_size=2)
+def test_sessions(env):
+    run(env, "sessions", clients=3)
+
+
+@pool(pool_size=2)
+def test_copy(env):
+    run(env, "copies", clients=4)
