@@ -323,8 +323,8 @@ Test(dial, cancel_at_every_moment)
             else if (got.fd >= 0)
                 close(got.fd);
             calls = 0;
-            for (int i = 0; i < 4; i++)
-                test_loop_turn(&test);
+            /* Longer than a busy server is left alone. */
+            cr_assert_not(test_loop_run(&test, 0.03));
             cr_assert_eq(calls, 0);
         }
     }
