@@ -357,8 +357,7 @@ void weir_resolver_destroy(struct weir_resolver *resolver)
         return;
     resolver->ending = true;
     close_channel(resolver);
-    weir_list_for_safe(link, &resolver->entries)
-    {
+    weir_list_for_safe(link, &resolver->entries) {
         struct weir_resolver_entry *entry =
             weir_container_of(link, struct weir_resolver_entry, link);
         struct weir_list *waiter;
