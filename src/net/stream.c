@@ -189,8 +189,9 @@ enum weir_io weir_stream_receive(struct weir_stream *stream, uint8_t **bytes, si
 
 void weir_stream_unread(struct weir_stream *stream, uint8_t **bytes, size_t *length)
 {
-    *bytes = weir_buffer_bytes(&stream->in);
     *length = weir_buffer_length(&stream->in);
+    /* Never NULL, so that callers may reckon with the pointer when there is nothing. */
+    *bytes = *length > 0 ? weir_buffer_bytes(&stream->in) : stream->loop->scratch;
 }
 
 /* Whether the `length` bytes at `rest` lie in the `size` bytes at `region`. */

@@ -223,7 +223,8 @@ Test(stream, end_of_file_comes_after_the_bytes)
 
 Test(stream, pieces_go_out_in_order)
 {
-    struct iovec pieces[4] = {{"ab", 2}, {NULL, 0}, {"c", 1}, {"defg", 4}};
+    char text[] = "abcdefg";
+    struct iovec pieces[4] = {{text, 2}, {NULL, 0}, {text + 2, 1}, {text + 3, 4}};
     char got[16];
     cr_assert(weir_stream_send(&stream, pieces, 4));
     cr_assert(weir_stream_send(&stream, pieces, 1));
@@ -310,7 +311,8 @@ Test(stream, last_words_are_read_after_a_failed_write)
     cr_assert_eq(write(peer, "why", 3), 3);
     close(peer);
     peer = -1;
-    struct iovec pieces[2] = {{"a", 1}, {"b", 1}};
+    char text[] = "ab";
+    struct iovec pieces[2] = {{text, 1}, {text + 1, 1}};
     cr_assert_not(weir_stream_send(&stream, pieces, 2));
     cr_assert_eq(calls, 0, "send never calls back");
     cr_assert_eq(stream.error, EPIPE);
