@@ -200,23 +200,15 @@ static void finish_step(struct load *load, struct client *client)
         show_error(load, text, sizeof text - 1);
         client->failed = true;
     }
-    switch (client->state) {
-    case CLIENT_LOGIN:
-        if (bench_bytes_held(&load->script.setup.bytes) == 0) {
-            settle_client(load, client);
-            return;
-        }
+    if (client->state == CLIENT_LOGIN && bench_bytes_held(&load->script.setup.bytes) > 0) {
         client->state = CLIENT_SETUP;
         start_step(load, client);
         return;
-    case CLIENT_SETUP:
-        settle_client(load, client);
-        return;
-    case CLIENT_BUSY:
-        break;
-    default:
-        return;
     }
+    if (client->state == CLIENT_LOGIN || client->state == CLIENT_SETUP)
+        settle_client(load, client);
+    if (client->state != CLIENT_BUSY)
+        return;
     if (++client->step < load->script.count) {
         start_step(load, client);
         return;
@@ -429,22 +421,73 @@ static void disconnect_all(struct load *load)
     free(farewell.data);
 }
 
-static const char usage[] =
-    "usage: load --port PORT [--host HOST] [--user NAME] [--database NAME] [--clients N]\n"
-    "            [--mode simple|extended|prepared|transaction|copy-in] [--query TEXT] [--rows N]\n"
-    "            [--transactions N | --seconds N] [--warm-up N] [--commands]\n";
+/* The command line. */
+struct plan {
+    const char *mode;
+    const char *query;
+    uint64_t rows;
+    uint64_t transactions;
+    uint64_t seconds; /* 0 = by transactions */
+    uint64_t warm_up;
+    bool commands;
+};
 
-int main(int argc, char **argv)
+static _Noreturn void explain_usage(void)
 {
-    struct load load = {
-        .endpoint = {.host = "127.0.0.1"}, .user = "bench", .database = "bench", .count = 1};
-    const char *mode = "simple";
-    const char *query = "select 1";
-    uint64_t rows = 1;
-    uint64_t transactions = 10000;
-    uint64_t seconds = 0;
-    uint64_t warm_up = 0;
-    bool commands = false;
+    (void)fputs("usage: load --port PORT [--host HOST] [--user NAME] [--database NAME]\n"
+                "            [--clients N] [--mode simple|extended|prepared|transaction|copy-in]\n"
+                "            [--query TEXT] [--rows N] [--transactions N | --seconds N]\n"
+                "            [--warm-up N] [--commands]\n",
+                stderr);
+    exit(2);
+}
+
+static void take_option(struct load *load, struct plan *plan, int option)
+{
+    switch (option) {
+    case 'h':
+        load->endpoint.host = optarg;
+        break;
+    case 'p':
+        load->endpoint.port = (int)bench_argument_number("port", optarg, 1, UINT16_MAX);
+        break;
+    case 'U':
+        load->user = optarg;
+        break;
+    case 'd':
+        load->database = optarg;
+        break;
+    case 'c':
+        load->count = (int)bench_argument_number("clients", optarg, 1, 100000);
+        break;
+    case 'm':
+        plan->mode = optarg;
+        break;
+    case 'q':
+        plan->query = optarg;
+        break;
+    case 'r':
+        plan->rows = bench_argument_number("rows", optarg, 0, UINT32_MAX);
+        break;
+    case 'n':
+        plan->transactions = bench_argument_number("transactions", optarg, 0, UINT32_MAX);
+        break;
+    case 't':
+        plan->seconds = bench_argument_number("seconds", optarg, 1, 86400);
+        break;
+    case 'w':
+        plan->warm_up = bench_argument_number("warm-up", optarg, 0, UINT32_MAX);
+        break;
+    case 'k':
+        plan->commands = true;
+        break;
+    default:
+        explain_usage();
+    }
+}
+
+static void parse_arguments(struct load *load, struct plan *plan, int argc, char **argv)
+{
     static const struct option options[] = {
         {"host", required_argument, NULL, 'h'},
         {"port", required_argument, NULL, 'p'},
@@ -460,63 +503,30 @@ int main(int argc, char **argv)
         {"commands", no_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (option) {
-        case 'h':
-            load.endpoint.host = optarg;
-            break;
-        case 'p':
-            load.endpoint.port = (int)bench_argument_number("port", optarg, 1, UINT16_MAX);
-            break;
-        case 'U':
-            load.user = optarg;
-            break;
-        case 'd':
-            load.database = optarg;
-            break;
-        case 'c':
-            load.count = (int)bench_argument_number("clients", optarg, 1, 100000);
-            break;
-        case 'm':
-            mode = optarg;
-            break;
-        case 'q':
-            query = optarg;
-            break;
-        case 'r':
-            rows = bench_argument_number("rows", optarg, 0, UINT32_MAX);
-            break;
-        case 'n':
-            transactions = bench_argument_number("transactions", optarg, 0, UINT32_MAX);
-            break;
-        case 't':
-            seconds = bench_argument_number("seconds", optarg, 1, 86400);
-            break;
-        case 'w':
-            warm_up = bench_argument_number("warm-up", optarg, 0, UINT32_MAX);
-            break;
-        case 'k':
-            commands = true;
-            break;
-        default:
-            (void)fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (load.endpoint.port == 0 || !script_build(&load.script, mode, query, rows)) {
-        (void)fputs(usage, stderr);
-        return 2;
-    }
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        take_option(load, plan, option);
+    if (optind < argc || load->endpoint.port == 0 ||
+        !script_build(&load->script, plan->mode, plan->query, plan->rows))
+        explain_usage();
+}
+
+int main(int argc, char **argv)
+{
+    struct load load = {
+        .endpoint = {.host = "127.0.0.1"}, .user = "bench", .database = "bench", .count = 1};
+    struct plan plan = {.mode = "simple", .query = "select 1", .rows = 1, .transactions = 10000};
+    parse_arguments(&load, &plan, argc, argv);
     load.input = bench_allocate(INPUT_ROOM);
     connect_all(&load);
-    if (warm_up > 0)
-        run_transactions(&load, warm_up, 0, false);
-    if (commands) {
+    if (plan.warm_up > 0)
+        run_transactions(&load, plan.warm_up, 0, false);
+    if (plan.commands) {
         printf("{\"ready\": %d, \"errors\": %llu}\n", load.count, (unsigned long long)load.errors);
         (void)fflush(stdout);
         obey_commands(&load);
     } else {
-        run_transactions(&load, seconds > 0 ? UINT64_MAX : transactions, seconds, true);
+        run_transactions(&load, plan.seconds > 0 ? UINT64_MAX : plan.transactions, plan.seconds,
+                         true);
     }
     disconnect_all(&load);
     return load.errors == 0 ? 0 : 1;

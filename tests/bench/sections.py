@@ -24,6 +24,7 @@ MEBIBYTE = 1024 * 1024
 COPY_ROWS = 16 * MEBIBYTE // 1000
 COPY_OUT = f"copy (select repeat('x', 999) from generate_series(1, {COPY_ROWS})) to stdout"
 COPY_IN = "copy bench_copy from stdin"
+LOGINS = 100
 MODES = ("simple", "extended", "prepared", "transaction")
 
 
@@ -118,42 +119,54 @@ def calibrate(bench, load, cell):
     return int(max(rate * bench.seconds, cell.clients * 10))
 
 
+class Runner:
+    """A proxy with connected clients, for one workload."""
+
+    def __init__(self, bench, proxy, server, cell, stack):
+        self.name = proxy.name
+        self.process = stack.enter_context(proxy.start(bench, server, Options(cell.servers)))
+        self.load = stack.enter_context(connect(bench, self.process, cell))
+        self.count = calibrate(bench, self.load, cell)
+        self.samples = {}
+
+    def round(self, cell, count):
+        """One measured run after a short one that is not; returns the load's figures."""
+        self.load.run(max(100, count // 20, cell.clients))
+        before = cpu_seconds(self.process.pid)
+        figures = self.load.run(count)
+        spent = cpu_seconds(self.process.pid) - before
+        values = {
+            "cpu": spent * 1e6 / count,
+            "p50": figures["p50"],
+            "p99": figures["p99"],
+            "tail": figures["p99"] / figures["p50"] if figures["p50"] else 0,
+            "rate": count / figures["seconds"],
+        }
+        for metric, value in values.items():
+            self.samples.setdefault(metric, Sample()).add(value)
+        return figures
+
+
 def time_cell(bench, rig, cell):
     with contextlib.ExitStack() as stack:
-        running = []
+        runners = []
         for proxy in bench.proxies:
-            if not rig.can_run(proxy, cell.mode):
-                continue
-            server = rig.server(proxy, cell.mode)
-            process = stack.enter_context(proxy.start(bench, server, Options(cell.servers)))
-            load = stack.enter_context(connect(bench, process, cell))
-            running.append((proxy.name, process, load))
-        counts = [calibrate(bench, load, cell) for _, _, load in running]
-        count = min(counts)
-        samples = {name: {} for name, _, _ in running}
+            if rig.can_run(proxy, cell.mode):
+                with bench.attempt(f"{rig.kind}, {cell.name}, {proxy.name}"):
+                    server = rig.server(proxy, cell.mode)
+                    runners.append(Runner(bench, proxy, server, cell, stack))
+        count = min((runner.count for runner in runners), default=0)
         for _ in range(bench.rounds):
-            for name, process, load in running:
-                load.run(max(100, count // 20, cell.clients))
-                before = cpu_seconds(process.pid)
-                figures = load.run(count)
-                spent = cpu_seconds(process.pid) - before
-                values = {
-                    "cpu": spent * 1e6 / count,
-                    "p50": figures["p50"],
-                    "p99": figures["p99"],
-                    "tail": figures["p99"] / figures["p50"] if figures["p50"] else 0,
-                    "rate": count / figures["seconds"],
-                }
-                for metric, value in values.items():
-                    samples[name].setdefault(metric, Sample()).add(value)
-                bench.report.detail(f"runs/{rig.kind}/{cell.name}", name, figures)
-        for name, metrics in samples.items():
-            for metric, sample in metrics.items():
-                if metric == "cpu" and not bench.wants("cpu"):
-                    continue
-                if metric != "cpu" and not bench.wants("latency"):
-                    continue
-                bench.report.add(metric, rig.kind, cell.name, name, sample)
+            for runner in list(runners):
+                runners.remove(runner)  # for good, unless the round succeeds
+                with bench.attempt(f"{rig.kind}, {cell.name}, {runner.name}"):
+                    figures = runner.round(cell, count)
+                    bench.report.detail(f"runs/{rig.kind}/{cell.name}", runner.name, figures)
+                    runners.append(runner)
+        for runner in runners:
+            for metric, sample in runner.samples.items():
+                if bench.wants("cpu" if metric == "cpu" else "latency"):
+                    bench.report.add(metric, rig.kind, cell.name, runner.name, sample)
 
 
 def measure_time(bench, kind):
@@ -195,19 +208,21 @@ def measure_calls(bench):
             for proxy in bench.proxies:
                 if not rig.can_run(proxy, cell.mode):
                     continue
-                bench.progress(f"system calls, {cell.short_name}, {proxy.name}")
-                server = rig.server(proxy, cell.mode)
-                with proxy.start(bench, server, Options(cell.servers)) as process:
-                    with connect(bench, process, cell) as load:
-                        load.run(1000)
-                        once = count_calls(bench, process, load, count)
-                        twice = count_calls(bench, process, load, 2 * count)
-                total = (sum(twice.values()) - sum(once.values())) / count
-                key = f"syscalls/stub/{cell.short_name}"
-                bench.report.detail(key, proxy.name, subtract(twice, once, count))
-                bench.report.add(
-                    "syscalls", "stub", cell.short_name, proxy.name, Sample([total])
-                )
+                what = f"system calls, {cell.short_name}, {proxy.name}"
+                bench.progress(what)
+                with bench.attempt(what):
+                    server = rig.server(proxy, cell.mode)
+                    with proxy.start(bench, server, Options(cell.servers)) as process:
+                        with connect(bench, process, cell) as load:
+                            load.run(1000)
+                            once = count_calls(bench, process, load, count)
+                            twice = count_calls(bench, process, load, 2 * count)
+                    total = (sum(twice.values()) - sum(once.values())) / count
+                    key = f"syscalls/stub/{cell.short_name}"
+                    bench.report.detail(key, proxy.name, subtract(twice, once, count))
+                    bench.report.add(
+                        "syscalls", "stub", cell.short_name, proxy.name, Sample([total])
+                    )
 
 
 def measure_instructions(bench):
@@ -222,24 +237,29 @@ def measure_instructions(bench):
             for proxy in bench.proxies:
                 if not rig.can_run(proxy, cell.mode):
                     continue
-                bench.progress(f"instructions, {cell.short_name}, {proxy.name}")
-                server = rig.server(proxy, cell.mode)
-                options = Options(cell.servers)
-                with proxy.start(bench, server, options, Callgrind.wrapper(bench)) as process:
-                    with connect(bench, process, cell) as load:
-                        load.run(1000)
-                        meter = Callgrind(bench, process.pid)
-                        totals = []
-                        for length in (count, 2 * count):
-                            meter.begin()
-                            load.run(length)
-                            totals.append(meter.end())
-                        each = (totals[1] - totals[0]) / count
-                        key = f"hot spots/{cell.short_name}"
-                        bench.report.detail(key, proxy.name, meter.hot_spots(30))
-                bench.report.add(
-                    "instructions", "stub", cell.short_name, proxy.name, Sample([each])
-                )
+                what = f"instructions, {cell.short_name}, {proxy.name}"
+                bench.progress(what)
+                with bench.attempt(what):
+                    server = rig.server(proxy, cell.mode)
+                    count_instructions(bench, proxy, server, cell, count)
+
+
+def count_instructions(bench, proxy, server, cell, count):
+    options = Options(cell.servers)
+    with proxy.start(bench, server, options, Callgrind.wrapper(bench)) as process:
+        with connect(bench, process, cell) as load:
+            load.run(1000)
+            meter = Callgrind(bench, process.pid)
+            totals = []
+            for length in (count, 2 * count):
+                meter.begin()
+                load.run(length)
+                totals.append(meter.end())
+            each = (totals[1] - totals[0]) / count
+            bench.report.detail(
+                f"hot spots/{cell.short_name}", proxy.name, meter.hot_spots(30)
+            )
+    bench.report.add("instructions", "stub", cell.short_name, proxy.name, Sample([each]))
 
 
 def settled_bytes(process):
@@ -254,7 +274,7 @@ def settled_bytes(process):
 
 
 def measure_idle(bench, proxy, server, clients):
-    """Resident bytes per idle client: just logged in, and after one query each."""
+    """Resident bytes per idle client: just logged in, and when all have queried at once."""
     with proxy.start(bench, server, Options(20)) as process:
         with Load(bench, process.port, 1) as load:
             load.run(100)
@@ -266,26 +286,32 @@ def measure_idle(bench, proxy, server, clients):
     report = bench.report
     for cell, value in (
         (f"per idle client, {clients}", (fresh - base) / clients),
-        (f"per idle client after a query, {clients}", (used - base) / clients),
+        (f"per client after all queried at once, {clients}", (used - base) / clients),
     ):
         report.add("memory", "stub", cell, proxy.name, Sample([value]))
     report.add("memory", "stub", "base, 20 servers", proxy.name, Sample([base]))
 
 
+def measure_users(bench, proxy, server):
+    options = Options(1, warm=False, extra_users=5000)
+    with proxy.start(bench, server, options) as process:
+        sample = Sample([settled_bytes(process)])
+    bench.report.add("memory", "stub", "5000 users in auth_file", proxy.name, sample)
+
+
 def measure_memory(bench):
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(StubServer(bench))
+    with StubServer(bench) as server:
         for proxy in bench.proxies:
             for clients in (1000,) if bench.quick else (1000, 5000):
-                bench.progress(f"memory, {clients} idle clients, {proxy.name}")
-                measure_idle(bench, proxy, server, clients)
-            if proxy.name == "floor":
-                continue
-            bench.progress(f"memory, 5000 users, {proxy.name}")
-            options = Options(1, warm=False, extra_users=5000)
-            with proxy.start(bench, server, options) as process:
-                sample = Sample([settled_bytes(process)])
-            bench.report.add("memory", "stub", "5000 users in auth_file", proxy.name, sample)
+                what = f"memory, {clients} idle clients, {proxy.name}"
+                bench.progress(what)
+                with bench.attempt(what):
+                    measure_idle(bench, proxy, server, clients)
+            if proxy.name != "floor":
+                what = f"memory, 5000 users, {proxy.name}"
+                bench.progress(what)
+                with bench.attempt(what):
+                    measure_users(bench, proxy, server)
 
 
 def copy_cells():
@@ -297,36 +323,37 @@ def copy_cells():
 
 def measure_copy(bench, kind):
     """COPY in both directions: calls and time for each MiB."""
+    with contextlib.ExitStack() as stack:
+        server = Rig(bench, kind, stack).server(bench.proxies[0], "simple")
+        for cell in copy_cells():
+            bench.progress(f"copy {cell[0]}, {kind}")
+            copy_one_way(bench, kind, server, *cell)
+
+
+def copy_one_way(bench, kind, server, name, mode, query, rows):
     copies = 2 if bench.quick else 4
     mebibytes = COPY_ROWS * 1000 / MEBIBYTE
+    samples = {}
     with contextlib.ExitStack() as stack:
-        rig = Rig(bench, kind, stack)
-        for name, mode, query, rows in copy_cells():
-            samples = {}
-            running = []
-            with contextlib.ExitStack() as cell_stack:
-                for proxy in bench.proxies:
-                    process = cell_stack.enter_context(
-                        proxy.start(bench, rig.server(proxy, mode), Options(10))
-                    )
-                    load = cell_stack.enter_context(
-                        Load(bench, process.port, 1, mode, query, rows)
-                    )
-                    load.run(1)
-                    running.append((proxy.name, process, load))
-                bench.progress(f"copy {name}, {kind}")
-                for _ in range(bench.rounds):
-                    for proxy_name, process, load in running:
-                        before = cpu_seconds(process.pid)
-                        load.run(copies)
-                        spent = cpu_seconds(process.pid) - before
-                        value = spent * 1e6 / copies / mebibytes
-                        samples.setdefault(proxy_name, Sample()).add(value)
-                for proxy_name, sample in samples.items():
-                    bench.report.add("copy cpu", kind, name, proxy_name, sample)
-                if has_program("strace"):
-                    for proxy_name, process, load in running:
-                        count_copy(bench, kind, name, proxy_name, process, load, mebibytes)
+        running = []
+        for proxy in bench.proxies:
+            with bench.attempt(f"copy {name}, {kind}, {proxy.name}"):
+                process = stack.enter_context(proxy.start(bench, server, Options(10)))
+                load = stack.enter_context(Load(bench, process.port, 1, mode, query, rows))
+                load.run(1)
+                running.append((proxy.name, process, load))
+        for _ in range(bench.rounds):
+            for proxy_name, process, load in running:
+                before = cpu_seconds(process.pid)
+                load.run(copies)
+                spent = cpu_seconds(process.pid) - before
+                value = spent * 1e6 / copies / mebibytes
+                samples.setdefault(proxy_name, Sample()).add(value)
+        for proxy_name, sample in samples.items():
+            bench.report.add("copy cpu", kind, name, proxy_name, sample)
+        if has_program("strace"):
+            for proxy_name, process, load in running:
+                count_copy(bench, kind, name, proxy_name, process, load, mebibytes)
 
 
 def count_copy(bench, kind, name, proxy_name, process, load, mebibytes):
@@ -343,25 +370,30 @@ def measure_turn(bench):
     if not has_program("strace"):
         bench.report.note("strace is not installed: no loop turns")
         return
-    logins = 100
-    options = Options(logins, warm=False, scram=True)
+    samples = {}
     with PostgresServer(bench) as server:
-        samples = {}
         for _ in range(min(bench.rounds, 3)):
             for proxy in bench.proxies:
                 if proxy.name == "floor":
                     continue
-                bench.progress(f"turn, {logins} SCRAM logins, {proxy.name}")
-                trace = TurnTrace(bench)
-                with proxy.start(bench, server, options, trace.wrapper()) as process:
-                    since = time.time()
-                    query = "select pg_sleep(0.3)"
-                    with Load(bench, process.port, logins, query=query) as load:
-                        figures = load.run(2 * logins)
-                turns = trace.turns(since)
-                if not turns:
-                    raise BenchError(f"no loop turns seen of {proxy.name}: {process.log()[-1000:]}")
-                samples.setdefault(proxy.name, Sample()).add(max(turns) * 1000)
-                bench.report.detail("turn/100 SCRAM logins", proxy.name, figures)
-        for name, sample in samples.items():
-            bench.report.add("turn", "postgres", f"{logins} SCRAM logins at once", name, sample)
+                what = f"turn, {LOGINS} SCRAM logins, {proxy.name}"
+                bench.progress(what)
+                with bench.attempt(what):
+                    longest = longest_turn(bench, proxy, server)
+                    samples.setdefault(proxy.name, Sample()).add(longest * 1000)
+    for name, sample in samples.items():
+        bench.report.add("turn", "postgres", f"{LOGINS} SCRAM logins at once", name, sample)
+
+
+def longest_turn(bench, proxy, server):
+    trace = TurnTrace(bench)
+    options = Options(LOGINS, warm=False, scram=True)
+    with proxy.start(bench, server, options, trace.wrapper()) as process:
+        since = time.time()
+        with Load(bench, process.port, LOGINS, query="select pg_sleep(0.3)") as load:
+            figures = load.run(2 * LOGINS)
+    turns = trace.turns(since)
+    if not turns:
+        raise BenchError("no loop turns seen: " + process.log()[-1000:])
+    bench.report.detail("turn/SCRAM logins", proxy.name, {**figures, "turns": len(turns)})
+    return max(turns)
