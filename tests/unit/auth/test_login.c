@@ -101,3 +101,46 @@ Test(login, wrong_password)
         }
     }
 }
+
+/* What a client's login leaves behind opens the server that has the same secret. */
+Test(login, credentials_are_handed_on)
+{
+    static const struct {
+        enum weir_auth_method first;
+        const char *secret;
+        enum weir_auth_method second;
+        const char *server_secret;
+    } hops[] = {
+        {WEIR_AUTH_SCRAM, SCRAM_SECRET, WEIR_AUTH_SCRAM, SCRAM_SECRET},
+        {WEIR_AUTH_MD5, SCRAM_SECRET, WEIR_AUTH_SCRAM, SCRAM_SECRET},
+        {WEIR_AUTH_MD5, MD5_SECRET, WEIR_AUTH_MD5, MD5_SECRET},
+        {WEIR_AUTH_MD5, MD5_SECRET, WEIR_AUTH_MD5, PASSWORD},
+        {WEIR_AUTH_PLAIN, SCRAM_SECRET, WEIR_AUTH_SCRAM, SCRAM_SECRET},
+        {WEIR_AUTH_PLAIN, MD5_SECRET, WEIR_AUTH_PLAIN, PASSWORD},
+        {WEIR_AUTH_SCRAM, PASSWORD, WEIR_AUTH_SCRAM, SCRAM_SECRET},
+        {WEIR_AUTH_SCRAM, PASSWORD, WEIR_AUTH_MD5, MD5_SECRET},
+    };
+    for (size_t i = 0; i < sizeof(hops) / sizeof(hops[0]); i++) {
+        char password[] = PASSWORD;
+        struct exchange first = run_with_password(hops[i].first, hops[i].secret, password);
+        cr_assert_eq(first.as_server, WEIR_AUTH_OK, "hop %zu", i);
+        struct exchange second =
+            run_exchange(context, hops[i].second, USER, hops[i].server_secret, &first.taken);
+        cr_expect_eq(second.as_server, WEIR_AUTH_OK, "hop %zu", i);
+        cr_expect_eq(second.as_client, WEIR_AUTH_OK, "hop %zu", i);
+        weir_credentials_clear(&first.taken);
+        weir_credentials_clear(&second.taken);
+    }
+}
+
+/* Keys fit only the salt that they were made with. */
+Test(login, keys_do_not_fit_another_salt)
+{
+    char password[] = PASSWORD;
+    struct exchange first = run_with_password(WEIR_AUTH_SCRAM, SCRAM_SECRET, password);
+    cr_assert(first.taken.has_keys);
+    struct exchange second = run_exchange(context, WEIR_AUTH_SCRAM, USER, PASSWORD, &first.taken);
+    cr_expect_eq(second.as_server, WEIR_AUTH_FAILED);
+    weir_credentials_clear(&first.taken);
+    weir_credentials_clear(&second.taken);
+}
