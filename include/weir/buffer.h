@@ -1,5 +1,5 @@
-/* A growable byte queue: bytes are appended at `end` and consumed from `start`. Empty buffers own no
- * memory, so an idle connection costs this struct only. */
+/* A growable byte queue: bytes are appended at `end` and consumed from `start`. Empty buffers own
+ * no memory, so an idle connection costs this struct only. */
 #ifndef WEIR_BUFFER_H
 #define WEIR_BUFFER_H
 
@@ -23,7 +23,8 @@ static inline size_t weir_buffer_length(const struct weir_buffer *buffer)
 
 static inline uint8_t *weir_buffer_bytes(const struct weir_buffer *buffer)
 {
-    return buffer->data + buffer->start;
+    /* Not data + start: adding nothing to NULL is undefined, too. */
+    return (uint8_t *)((uintptr_t)buffer->data + buffer->start);
 }
 
 /* Makes room for `more` bytes after `end` and returns where they go, or NULL when memory is out or

@@ -12,10 +12,17 @@
 #include "weir/require.h"
 
 enum weir_pool_mode { WEIR_POOL_TRANSACTION, WEIR_POOL_SESSION, WEIR_POOL_STATEMENT };
-enum weir_auth_type { WEIR_AUTH_TYPE_TRUST, WEIR_AUTH_TYPE_ANY, WEIR_AUTH_TYPE_PLAIN, WEIR_AUTH_TYPE_MD5, WEIR_AUTH_TYPE_SCRAM };
+enum weir_auth_type {
+    WEIR_AUTH_TYPE_TRUST,
+    WEIR_AUTH_TYPE_ANY,
+    WEIR_AUTH_TYPE_PLAIN,
+    WEIR_AUTH_TYPE_MD5,
+    WEIR_AUTH_TYPE_SCRAM
+};
 enum weir_echo { WEIR_ECHO_OFF, WEIR_ECHO_ON, WEIR_ECHO_DEBUG };
 
-/* The settings that may differ per database and per user, resolved: user over database over global. */
+/* The settings that may differ per database and per user, resolved: user over database over global.
+ */
 struct weir_pool_settings {
     enum weir_pool_mode pool_mode;
     int pool_size;
@@ -58,7 +65,14 @@ struct weir_conf_host {
     int port;
 };
 
-enum weir_session_attrs { WEIR_ATTRS_ANY, WEIR_ATTRS_READ_WRITE, WEIR_ATTRS_READ_ONLY, WEIR_ATTRS_PRIMARY, WEIR_ATTRS_STANDBY, WEIR_ATTRS_PREFER_STANDBY };
+enum weir_session_attrs {
+    WEIR_ATTRS_ANY,
+    WEIR_ATTRS_READ_WRITE,
+    WEIR_ATTRS_READ_ONLY,
+    WEIR_ATTRS_PRIMARY,
+    WEIR_ATTRS_STANDBY,
+    WEIR_ATTRS_PREFER_STANDBY
+};
 
 /* One line of [databases]. */
 struct weir_database {
@@ -100,8 +114,8 @@ void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
                     void *context);
 /* True when both lines lead to the same server in the same way (else its pools reconnect). */
 bool weir_database_same_target(const struct weir_database *left, const struct weir_database *right);
-/* Prints what would run: every setting with its value, default and source, then databases and users;
- * passwords are shown as stars. */
+/* Prints what would run: every setting with its value, default and source, then databases and
+ * users; passwords are shown as stars. */
 void weir_conf_print(const struct weir_conf *conf, FILE *out);
 /* The reference page (Markdown) and the commented sample ini, generated from the table. */
 void weir_conf_print_reference(FILE *out);

@@ -24,7 +24,8 @@ struct weir_conf {
 
     weir_usec client_login_timeout;
     weir_usec shutdown_timeout;
-    uint64_t client_memory_limit; /* bytes of input or output held per client before back pressure */
+    uint64_t
+        client_memory_limit; /* bytes of input or output held per client before back pressure */
     uint64_t max_message_size;
 
     enum weir_log_level log_level;

@@ -1,6 +1,6 @@
 /* Allocation. Small fixed-size objects use weir_alloc, which aborts the process when memory is out
- * (with overcommit that means a broken machine). Sizes that a peer chooses use weir_try_alloc, whose
- * NULL closes that peer alone. */
+ * (with overcommit that means a broken machine). Sizes that a peer chooses use weir_try_alloc,
+ * whose NULL closes that peer alone. */
 #ifndef WEIR_MEMORY_H
 #define WEIR_MEMORY_H
 

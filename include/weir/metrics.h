@@ -1,5 +1,5 @@
-/* Counters. One struct for the whole daemon and one per pool; the rows are in weir/counters.def with
- * their help texts, so that every place that shows them shows the same. */
+/* Counters. One struct for the whole daemon and one per pool; the rows are in weir/counters.def
+ * with their help texts, so that every place that shows them shows the same. */
 #ifndef WEIR_METRICS_H
 #define WEIR_METRICS_H
 

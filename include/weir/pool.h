@@ -160,6 +160,8 @@ void weir_pool_requeue(struct weir_pool *pool, struct weir_pool_waiter *waiter, 
 void weir_pool_opening(struct weir_pool *pool, struct weir_pool_server *server, weir_usec now);
 /* Login done: goes to the first waiter or becomes idle. Ends any back-off. */
 void weir_pool_opened(struct weir_pool_server *server, weir_usec now);
+/* Login done on a connection that has its client already (replication): ACTIVE. */
+void weir_pool_opened_bound(struct weir_pool_server *server, weir_usec now);
 /* Connect or login failed: `server` is forgotten at once, back-off begins. `fatal`: the server
  * answered with an error of its own that waiting cannot cure (wrong password, no such database):
  * all waiters fail now. Otherwise they keep their places, and those that waited their pool_timeout

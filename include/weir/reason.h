@@ -6,7 +6,13 @@
 
 #include <stdbool.h>
 
-enum weir_blame { WEIR_BLAME_NOBODY, WEIR_BLAME_CLIENT, WEIR_BLAME_SERVER, WEIR_BLAME_POOLER, WEIR_BLAME_ADMIN };
+enum weir_blame {
+    WEIR_BLAME_NOBODY,
+    WEIR_BLAME_CLIENT,
+    WEIR_BLAME_SERVER,
+    WEIR_BLAME_POOLER,
+    WEIR_BLAME_ADMIN
+};
 
 /* What becomes of the server connection that the client had. */
 enum weir_reuse { WEIR_REUSE_KEEP, WEIR_REUSE_CLEAN, WEIR_REUSE_CLOSE };

@@ -7,9 +7,8 @@
 _Noreturn void weir_require_failed(const char *expression, const char *file, int line);
 
 #define weir_require(expression)                                                                   \
-    (__builtin_expect(!!(expression), 1)                                                           \
-         ? (void)0                                                                                 \
-         : weir_require_failed(#expression, __FILE__, __LINE__))
+    (__builtin_expect(!!(expression), 1) ? (void)0                                                 \
+                                         : weir_require_failed(#expression, __FILE__, __LINE__))
 
 #define weir_must_check __attribute__((warn_unused_result))
 #define weir_printf(format_index, first_index)                                                     \

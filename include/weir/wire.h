@@ -1,6 +1,7 @@
 /* PostgreSQL's frontend/backend protocol, version 3, as pure functions over bytes.
- * Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", sections "Message Flow" and
- * "Message Formats". Nothing here knows sockets, and every parser is bounded by the given length. */
+ * Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", sections "Message Flow"
+ * and "Message Formats". Nothing here knows sockets, and every parser is bounded by the given
+ * length. */
 #ifndef WEIR_WIRE_H
 #define WEIR_WIRE_H
 
@@ -11,11 +12,11 @@
 #include "weir/buffer.h"
 #include "weir/require.h"
 
-#define WEIR_WIRE_HEADER   5 /* type byte and length */
-#define WEIR_PROTOCOL_3_0  0x00030000u
-#define WEIR_PROTOCOL_3_2  0x00030002u
-#define WEIR_STARTUP_MAX   1000000 /* values of any length, yet bounded before login */
-#define WEIR_CANCEL_KEY_MAX 256    /* protocol 3.2 */
+#define WEIR_WIRE_HEADER    5 /* type byte and length */
+#define WEIR_PROTOCOL_3_0   0x00030000u
+#define WEIR_PROTOCOL_3_2   0x00030002u
+#define WEIR_STARTUP_MAX    1000000 /* values of any length, yet bounded before login */
+#define WEIR_CANCEL_KEY_MAX 256     /* protocol 3.2 */
 
 static inline uint32_t weir_get_u32(const uint8_t *bytes)
 {
@@ -44,7 +45,8 @@ void weir_reader_init(struct weir_reader *reader, const void *bytes, size_t leng
 uint8_t weir_read_u8(struct weir_reader *reader);
 uint16_t weir_read_u16(struct weir_reader *reader);
 uint32_t weir_read_u32(struct weir_reader *reader);
-/* A zero-terminated string inside the message, without copying; NULL when there is no terminator. */
+/* A zero-terminated string inside the message, without copying; NULL when there is no terminator.
+ */
 const char *weir_read_string(struct weir_reader *reader);
 /* `length` bytes inside the message, without copying; NULL when fewer are left. */
 const uint8_t *weir_read_bytes(struct weir_reader *reader, size_t length);
@@ -108,7 +110,8 @@ bool weir_error_parse(const uint8_t *body, size_t length, struct weir_error_fiel
 void weir_write_error(struct weir_writer *writer, const char *severity, const char *sqlstate,
                       const char *message, const char *detail, const char *hint);
 
-/* --- the startup packet ------------------------------------------------------------------------ */
+/* --- the startup packet ------------------------------------------------------------------------
+ */
 
 enum weir_startup_kind {
     WEIR_STARTUP_INCOMPLETE, /* need more bytes */
@@ -121,11 +124,11 @@ enum weir_startup_kind {
 
 struct weir_startup {
     enum weir_startup_kind kind;
-    size_t length;        /* bytes of the packet, the length word included */
-    const char *problem;  /* WEIR_STARTUP_BAD: English, for the error message */
-    uint32_t version;     /* as the client asked, e.g. 0x00030000 */
-    uint32_t pid;         /* cancel */
-    const uint8_t *key;   /* cancel: 1 to WEIR_CANCEL_KEY_MAX bytes */
+    size_t length;       /* bytes of the packet, the length word included */
+    const char *problem; /* WEIR_STARTUP_BAD: English, for the error message */
+    uint32_t version;    /* as the client asked, e.g. 0x00030000 */
+    uint32_t pid;        /* cancel */
+    const uint8_t *key;  /* cancel: 1 to WEIR_CANCEL_KEY_MAX bytes */
     size_t key_length;
     struct weir_reader parameters; /* walk with weir_startup_next */
     /* `problem` may point in here, so a struct with a problem must stay where it is. */

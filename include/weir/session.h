@@ -1,0 +1,105 @@
+/* A client connection from accept to the end of its login, and how pgweir speaks to a client.
+ *
+ * The login machine lives in a struct of its own that is freed when the login ends; a logged-in
+ * client is handed over to the room above (ops->logged_in), which then owns stream.on_event. */
+#ifndef WEIR_SESSION_H
+#define WEIR_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/auth.h"
+#include "weir/clock.h"
+#include "weir/list.h"
+#include "weir/net.h"
+#include "weir/reason.h"
+#include "weir/settings_profile.h"
+#include "weir/wire.h"
+
+#define WEIR_CLIENT_KEY_MAX 32
+
+enum weir_client_state {
+    WEIR_CLIENT_STARTUP,  /* waiting for a startup packet */
+    WEIR_CLIENT_PROVING,  /* authentication exchange */
+    WEIR_CLIENT_DERIVING, /* key derivation under way */
+    WEIR_CLIENT_GREETING, /* authenticated, waits for what only a server connection can tell */
+    WEIR_CLIENT_IDLE,     /* no server connection, nothing outstanding */
+    WEIR_CLIENT_WAITING,  /* in its pool's queue */
+    WEIR_CLIENT_ACTIVE,   /* bound to a server connection */
+    WEIR_CLIENT_HELD,     /* bound, and its next message must wait for an answer we asked for */
+    WEIR_CLIENT_ENDING,   /* its last output is draining, its input is ignored */
+    WEIR_CLIENT_CLOSED,   /* stream closed, freed at the end of the turn */
+};
+const char *weir_client_state_name(enum weir_client_state state);
+
+struct weir_client;
+
+/* The answer to "may this user come in": filled by ops->admit. */
+struct weir_admission {
+    enum weir_auth_method method;
+    const char *secret; /* NULL: unknown user; valid during the call */
+};
+
+/* What the room above does. `client` may be closed by it in every call but admit. */
+struct weir_session_ops {
+    /* The startup packet is understood: login->database, ->user and so on are set. False: refused
+     * with login->refusal and login->refusal_text set. */
+    bool (*admit)(struct weir_client *client, struct weir_admission *admission);
+    /* Authenticated. The login struct is still there and is freed by weir_client_login_free. */
+    void (*logged_in)(struct weir_client *client);
+    /* A CancelRequest came on this connection, which is closed afterwards. */
+    void (*cancel)(struct weir_client *client, uint32_t pid, const uint8_t *key, size_t length);
+    /* The connection ended during the login (peer gone, broken, refused): already logged and told.
+     */
+    void (*login_ended)(struct weir_client *client, enum weir_reason reason);
+};
+
+struct weir_client_login {
+    struct weir_client_proof *proof;
+    struct weir_auth_context *auth;
+    struct weir_credentials credentials; /* from the client's own proof */
+    char *database;
+    char *user;
+    char *replication;             /* NULL: no replication connection */
+    struct weir_setting *settings; /* startup settings in order, options already split */
+    size_t setting_count;
+    enum weir_reason refusal;
+    char *refusal_text;       /* NULL: the reason's own text */
+    weir_usec deadline;       /* 0: none */
+    struct ev_timer slice;    /* next slice of key derivation */
+    bool encryption_asked[2]; /* SSL, GSS: each may be asked once */
+};
+
+struct weir_client {
+    struct weir_stream stream;
+    struct weir_list link; /* in the owner's list of clients that are logging in */
+    const struct weir_session_ops *ops;
+    struct weir_client_login *login;
+    uint64_t id;
+    enum weir_client_state state;
+    uint32_t protocol;
+    uint32_t cancel_pid;
+    uint8_t cancel_key_length;
+    uint8_t cancel_key[WEIR_CLIENT_KEY_MAX];
+};
+
+/* Takes over the accepted socket and waits for the startup packet. */
+void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,
+                      struct weir_auth_context *auth, const struct weir_session_ops *ops,
+                      weir_usec deadline);
+/* Frees the login struct, wiping secrets. No-op when there is none. */
+void weir_client_login_free(struct weir_client *client);
+/* Closes the stream; the struct stays the owner's. Idempotent. */
+void weir_client_close(struct weir_client *client);
+/* The only writer of client->state. */
+void weir_client_set_state(struct weir_client *client, enum weir_client_state state);
+
+/* Ends a login: tells the client the reason (FATAL), closes, calls login_ended. `text` NULL: the
+ * reason's own; detail and hint may be NULL. */
+void weir_client_refuse_login(struct weir_client *client, enum weir_reason reason, const char *text,
+                              const char *detail, const char *hint);
+/* "127.0.0.1:5555" or "unix"; asks the socket, so only while it is open. */
+void weir_client_peer(const struct weir_client *client, char *text, size_t size);
+
+#endif

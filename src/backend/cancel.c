@@ -1,0 +1,94 @@
+/* CancelRequest on a connection of its own. The server answers nothing but the end of file. */
+#include "weir/backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/memory.h"
+#include "weir/wire.h"
+
+#define CANCEL_REQUEST_CODE 80877102u
+
+struct weir_cancel {
+    struct weir_stream stream;
+    struct weir_loop *loop;
+    struct weir_dial *dial;
+    struct weir_task ended; /* frees, outside of any callback of the stream */
+    void (*done)(void *context, bool delivered);
+    void *context;
+    struct weir_buffer packet;
+    bool delivered;
+};
+
+static void free_cancel(struct weir_task *task)
+{
+    struct weir_cancel *cancel = weir_container_of(task, struct weir_cancel, ended);
+    weir_stream_close(&cancel->stream);
+    weir_buffer_clear(&cancel->packet);
+    free(cancel);
+}
+
+static void finish(struct weir_cancel *cancel, bool delivered)
+{
+    weir_stream_close(&cancel->stream);
+    weir_loop_defer(cancel->loop, &cancel->ended);
+    cancel->done(cancel->context, delivered);
+}
+
+static void on_event(struct weir_stream *stream, unsigned events)
+{
+    struct weir_cancel *cancel = weir_container_of(stream, struct weir_cancel, stream);
+    uint8_t *bytes;
+    size_t length;
+    enum weir_io io = weir_stream_receive(stream, &bytes, &length);
+    if (io == WEIR_IO_WAIT)
+        return;
+    if (io == WEIR_IO_OK) {
+        /* Nothing is expected here; whatever it is, it is not kept. */
+        if (weir_stream_keep(stream, bytes + length, 0))
+            return;
+    }
+    finish(cancel, io == WEIR_IO_EOF);
+}
+
+static void on_dialled(void *context, const struct weir_dial_result *result)
+{
+    struct weir_cancel *cancel = context;
+    cancel->dial = NULL;
+    if (result->fd < 0) {
+        finish(cancel, false);
+        return;
+    }
+    weir_stream_open(&cancel->stream, cancel->loop, result->fd, 1, on_event);
+    if (!weir_stream_send_bytes(&cancel->stream, weir_buffer_bytes(&cancel->packet),
+                                weir_buffer_length(&cancel->packet)))
+        finish(cancel, false);
+}
+
+struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_server *server,
+                                      void (*done)(void *context, bool delivered), void *context)
+{
+    struct weir_cancel *cancel = weir_alloc(sizeof(*cancel));
+    cancel->loop = loop;
+    cancel->done = done;
+    cancel->context = context;
+    cancel->ended.run = free_cancel;
+    struct weir_writer writer = weir_writer_to(&cancel->packet);
+    size_t packet = weir_message_begin(&writer, 0);
+    weir_write_u32(&writer, CANCEL_REQUEST_CODE);
+    weir_write_u32(&writer, server->pid);
+    weir_write_bytes(&writer, server->key, server->key_length);
+    weir_message_end(&writer, packet);
+    cancel->dial = weir_dial_address(loop, &server->address, on_dialled, cancel);
+    return cancel;
+}
+
+void weir_cancel_drop(struct weir_cancel *cancel)
+{
+    if (cancel == NULL)
+        return;
+    if (cancel->dial != NULL)
+        weir_dial_cancel(cancel->dial);
+    weir_stream_close(&cancel->stream);
+    weir_loop_defer(cancel->loop, &cancel->ended);
+}

@@ -1,0 +1,335 @@
+/* Who may come in, and the welcome: what PostgreSQL tells a client at the end of its login.
+ *
+ * The reported parameters are those of a real server with this client's settings. When a server of
+ * the destination is alive and the same settings were accepted before, the welcome is made from
+ * memory; otherwise the client waits for a server connection, which is given its settings first, so
+ * that a bad one is refused at login with the server's own error. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+/* So many different sets of settings are remembered per destination. */
+#define GREETINGS_MAX 256
+
+/* What the server reports under a set of settings that it accepted; application_name left out. */
+struct greeting {
+    UT_hash_handle hh;
+    const struct weir_profile *profile; /* key */
+    struct weir_parameters parameters;
+};
+
+static void free_greeting(struct destination *destination, struct greeting *greeting)
+{
+    HASH_DEL(destination->greetings, greeting);
+    weir_profile_unref(greeting->profile);
+    weir_parameters_clear(&greeting->parameters);
+    free(greeting);
+}
+
+void admission_forget_greetings(struct destination *destination)
+{
+    struct greeting *greeting, *next;
+    HASH_ITER(hh, destination->greetings, greeting, next) {
+        free_greeting(destination, greeting);
+    }
+}
+
+static struct greeting *find_greeting(struct destination *destination,
+                                      const struct weir_profile *settings)
+{
+    const struct weir_profile *key = weir_profile_with(settings, "application_name", NULL);
+    struct greeting *greeting;
+    HASH_FIND_PTR(destination->greetings, &key, greeting);
+    weir_profile_unref(key);
+    return greeting;
+}
+
+static void remember_greeting(struct destination *destination, const struct weir_profile *settings,
+                              const struct weir_parameters *parameters)
+{
+    if (HASH_COUNT(destination->greetings) >= GREETINGS_MAX)
+        admission_forget_greetings(destination);
+    struct greeting *greeting = find_greeting(destination, settings);
+    if (greeting == NULL) {
+        greeting = weir_alloc(sizeof(*greeting));
+        greeting->profile = weir_profile_with(settings, "application_name", NULL);
+        HASH_ADD_PTR(destination->greetings, profile, greeting);
+    }
+    weir_parameters_copy(&greeting->parameters, parameters);
+}
+
+/* --- the welcome
+ * ------------------------------------------------------------------------------------- */
+
+static void write_parameters(struct weir_writer *writer, const struct weir_parameters *parameters,
+                             const char *application_name)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        const struct weir_parameter *item = &parameters->items[i];
+        bool is_name = strcmp(item->name, "application_name") == 0;
+        weir_write_parameter_status(writer, item->name,
+                                    is_name && application_name != NULL ? application_name
+                                                                        : item->value);
+    }
+}
+
+static void log_login(struct client *client)
+{
+    if (!client->router->conf->log_connections)
+        return;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_client(client, &who, peer, sizeof(peer));
+    const char *name = weir_profile_value(client->startup, "application_name");
+    weir_log_info(&who, "login", "login succeeded application_name=%s", name != NULL ? name : "");
+}
+
+static void welcome(struct client *client, const struct weir_parameters *parameters)
+{
+    struct weir_router *router = client->router;
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    bool replication = client->base.login->replication != NULL;
+    cancel_assign_key(client);
+    weir_write_authentication(&writer, 0, NULL, 0);
+    write_parameters(&writer, parameters, weir_profile_value(client->settings, "application_name"));
+    weir_write_backend_key(&writer, client->base.cancel_pid, client->base.cancel_key,
+                           client->base.cancel_key_length);
+    weir_write_ready_for_query(&writer, 'I');
+    weir_client_login_free(&client->base);
+    weir_list_remove(&client->base.link);
+    weir_list_push_back(&router->clients, &client->link);
+    weir_client_set_state(&client->base, replication ? WEIR_CLIENT_ACTIVE : WEIR_CLIENT_IDLE);
+    client->since = router->loop->now;
+    router->counters.client_logins++;
+    log_login(client);
+    client->base.stream.on_event = client_relay_event;
+    bool sent =
+        !writer.failed && weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(&out),
+                                                 weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    /* What it sent along with its password is looked at now; a dead stream shows at its next event.
+     */
+    (void)sent;
+    weir_loop_defer(router->loop, &client->resume);
+}
+
+void admission_welcome_from_server(struct client *client)
+{
+    struct server *server = client->server;
+    if (!(server->pins & PIN_REPLICATION))
+        remember_greeting(client->destination, client->settings, &server->base.parameters);
+    welcome(client, &server->base.parameters);
+    if (!(server->pins & PIN_REPLICATION)) {
+        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+        server_at_rest(server);
+    }
+}
+
+/* --- refusing
+ * ------------------------------------------------------------------------------------------ */
+
+void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
+                      const struct weir_buffer *server_error)
+{
+    if (client->base.state == WEIR_CLIENT_CLOSED)
+        return;
+    if (server_error == NULL || weir_buffer_length(server_error) == 0) {
+        weir_client_refuse_login(&client->base, reason, text, NULL, NULL);
+        return;
+    }
+    /* The server's own error, as a direct login would show it. */
+    struct weir_error_fields fields = {0};
+    weir_error_parse(weir_buffer_bytes(server_error), weir_buffer_length(server_error), &fields);
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_error(&writer, "FATAL", fields.sqlstate != NULL ? fields.sqlstate : "08006",
+                     fields.message != NULL ? fields.message : "login failed", fields.detail,
+                     fields.hint);
+    if (!writer.failed && weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(&out),
+                                                 weir_buffer_length(&out)))
+        shutdown(client->base.stream.io.fd, SHUT_WR);
+    weir_buffer_clear(&out);
+    client->base.ops->login_ended(&client->base, reason);
+}
+
+/* --- coming in
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool refuse(struct client *client, enum weir_reason reason, char *text)
+{
+    client->base.login->refusal = reason;
+    client->base.login->refusal_text = text;
+    return false;
+}
+
+static bool has_room(struct client *client, const char *database, const char *user)
+{
+    struct weir_router *router = client->router;
+    if (router->client_count > router->conf->max_client_conn)
+        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
+                      weir_format("no more connections allowed (max_client_conn %d)",
+                                  router->conf->max_client_conn));
+    struct named_cap *of_database = client->destination->database_cap;
+    struct named_cap *of_user = client->destination->user_cap;
+    if (of_database->client_limit > 0 && of_database->clients >= of_database->client_limit)
+        return refuse(client, WEIR_REASON_TOO_MANY_DATABASE_CLIENTS,
+                      weir_format("no more connections allowed for database \"%s\" "
+                                  "(max_db_client_connections %d)",
+                                  database, of_database->client_limit));
+    if (of_user->client_limit > 0 && of_user->clients >= of_user->client_limit)
+        return refuse(client, WEIR_REASON_TOO_MANY_USER_CLIENTS,
+                      weir_format("no more connections allowed for user \"%s\" "
+                                  "(max_user_client_connections %d)",
+                                  user, of_user->client_limit));
+    return true;
+}
+
+static bool admit(struct weir_client *base, struct weir_admission *admission)
+{
+    struct client *client = weir_container_of(base, struct client, base);
+    struct weir_router *router = client->router;
+    struct weir_client_login *login = base->login;
+    if (router->draining)
+        return refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL);
+    bool known_database = weir_conf_database(router->conf, login->database) != NULL;
+    const char *secret =
+        router->users == NULL ? NULL : weir_user_file_find(router->users, login->user);
+    switch (router->conf->auth_type) {
+    case WEIR_AUTH_TYPE_TRUST:
+    case WEIR_AUTH_TYPE_ANY:
+        admission->method = WEIR_AUTH_TRUST;
+        break;
+    case WEIR_AUTH_TYPE_PLAIN:
+        admission->method = WEIR_AUTH_PLAIN;
+        break;
+    case WEIR_AUTH_TYPE_MD5:
+        admission->method = WEIR_AUTH_MD5;
+        break;
+    case WEIR_AUTH_TYPE_SCRAM:
+        admission->method = WEIR_AUTH_SCRAM;
+        break;
+    }
+    admission->secret = secret;
+    /* Whether a database exists is told only to who has proven who he is, as PostgreSQL does. */
+    if (!known_database)
+        return admission->method != WEIR_AUTH_TRUST ||
+               refuse(client, WEIR_REASON_NO_DATABASE,
+                      weir_format("no such database: \"%s\"", login->database));
+    client->destination = destination_get(router, login->database, login->user);
+    return has_room(client, login->database, login->user);
+}
+
+/* A client's own proof lets us log in as it, if nothing better is known. */
+static void take_credentials(struct client *client)
+{
+    struct weir_credentials *from = &client->base.login->credentials;
+    struct weir_credentials *to = &client->destination->credentials;
+    if (client->destination->line == NULL || client->destination->line->user != NULL)
+        return;
+    if (from->has_keys) {
+        memcpy(to->client_key, from->client_key, sizeof(to->client_key));
+        memcpy(to->server_key, from->server_key, sizeof(to->server_key));
+        to->has_keys = true;
+    }
+    if (from->password != NULL && to->password == NULL) {
+        to->password = from->password;
+        from->password = NULL;
+    }
+}
+
+static void take_settings(struct client *client)
+{
+    struct weir_client_login *login = client->base.login;
+    struct weir_router *router = client->router;
+    const struct weir_profile *asked =
+        weir_profile_make(router->profiles, login->settings, login->setting_count);
+    client->startup = asked;
+    client->settings = weir_profile_ref(asked);
+}
+
+static void greet(struct client *client)
+{
+    struct destination *destination = client->destination;
+    if (client->base.login->replication != NULL) {
+        if (destination_open_replication(destination, client) == NULL)
+            binding_refuse(client, WEIR_REASON_POOL_QUEUE_FULL,
+                           "no server connection is free for replication", NULL, NULL);
+        return;
+    }
+    if (destination->parameters_known) {
+        struct greeting *greeting = find_greeting(destination, client->settings);
+        if (greeting != NULL) {
+            welcome(client, &greeting->parameters);
+            return;
+        }
+        const struct weir_profile *rest =
+            weir_profile_with(client->settings, "application_name", NULL);
+        bool plain = rest->count == 0;
+        weir_profile_unref(rest);
+        if (plain) {
+            welcome(client, &destination->parameters);
+            return;
+        }
+    }
+    enum step step = binding_want(client);
+    if (client->base.state != WEIR_CLIENT_GREETING || client->server == NULL)
+        return;
+    gather_flush(&client->router->to_server);
+    if (step == STEP_MORE)
+        admission_welcome_from_server(client);
+}
+
+static void logged_in(struct weir_client *base)
+{
+    struct client *client = weir_container_of(base, struct client, base);
+    if (client->destination == NULL) {
+        char *text = weir_format("no such database: \"%s\"", base->login->database);
+        weir_client_refuse_login(base, WEIR_REASON_NO_DATABASE, text, NULL, NULL);
+        free(text);
+        return;
+    }
+    client->destination->clients++;
+    client->destination->database_cap->clients++;
+    client->destination->user_cap->clients++;
+    client->counted = true;
+    take_credentials(client);
+    take_settings(client);
+    greet(client);
+}
+
+static void on_cancel(struct weir_client *base, uint32_t pid, const uint8_t *key, size_t length)
+{
+    struct client *client = weir_container_of(base, struct client, base);
+    cancel_request(client->router, pid, key, length);
+    weir_client_close(base);
+    router_doom_client(client);
+}
+
+static void login_ended(struct weir_client *base, enum weir_reason reason)
+{
+    struct client *client = weir_container_of(base, struct client, base);
+    struct weir_router *router = client->router;
+    if (base->state == WEIR_CLIENT_CLOSED)
+        return;
+    router->counters.reasons[reason]++;
+    const struct weir_reason_row *row = weir_reason_row(reason);
+    bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL;
+    if (spoke && router->conf->log_disconnections) {
+        struct weir_log_who who;
+        char peer[128];
+        router_who_client(client, &who, peer, sizeof(peer));
+        weir_log_info(&who, "login_failed", "reason=%s closing because: %s", row->name, row->text);
+    }
+    binding_abandon(client, reason);
+    weir_client_close(base);
+    router_doom_client(client);
+}
+
+const struct weir_session_ops router_session_ops = {
+    .admit = admit,
+    .logged_in = logged_in,
+    .cancel = on_cancel,
+    .login_ended = login_ended,
+};

@@ -1,0 +1,461 @@
+/* Who has which server connection: bind, wait, refuse, release, abandon, lose. These functions are
+ * the only ones that join a client and a server or take them apart. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+static void count_binding_end(struct server *server)
+{
+    struct weir_router *router = server->router;
+    weir_usec held = router->loop->now - server->bound_at;
+    router->counters.transactions++;
+    router->counters.transaction_usec += (uint64_t)held;
+    server->destination->counters.transactions++;
+    server->destination->counters.transaction_usec += (uint64_t)held;
+}
+
+static void log_refusal(struct client *client, enum weir_reason reason, const char *text)
+{
+    if (!client->router->conf->log_pooler_errors)
+        return;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_client(client, &who, peer, sizeof(peer));
+    const struct weir_reason_row *row = weir_reason_row(reason);
+    weir_log_warning(&who, "refuse", "reason=%s %s", row->name, text != NULL ? text : row->text);
+}
+
+/* --- refusing
+ * ----------------------------------------------------------------------------------------- */
+
+static void send_refusal(struct client *client, const struct weir_buffer *out)
+{
+    bool sent = weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(out),
+                                       weir_buffer_length(out));
+    client->intake = INTAKE_REFUSED;
+    client->since = client->router->loop->now;
+    weir_client_set_state(&client->base, WEIR_CLIENT_IDLE);
+    /* A dead stream is noticed at its next event. */
+    (void)sent;
+    weir_loop_defer(client->router->loop, &client->resume);
+}
+
+void binding_refuse(struct client *client, enum weir_reason reason, const char *text,
+                    const char *detail, const char *hint)
+{
+    struct weir_router *router = client->router;
+    const struct weir_reason_row *row = weir_reason_row(reason);
+    router->counters.reasons[reason]++;
+    log_refusal(client, reason, text);
+    if (client->base.state == WEIR_CLIENT_GREETING) {
+        admission_refuse(client, reason, text, NULL);
+        return;
+    }
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_error(&writer, "ERROR", row->sqlstate, text != NULL ? text : row->text, detail,
+                     hint);
+    send_refusal(client, &out);
+    weir_buffer_clear(&out);
+}
+
+void binding_refuse_as_server(struct client *client, enum weir_reason reason, const uint8_t *body,
+                              size_t length)
+{
+    struct weir_error_fields fields = {0};
+    weir_error_parse(body, length, &fields);
+    client->router->counters.reasons[reason]++;
+    log_refusal(client, reason, fields.message);
+    if (client->base.state == WEIR_CLIENT_GREETING) {
+        struct weir_buffer copy = {0};
+        if (!weir_buffer_append(&copy, body, length))
+            weir_buffer_clear(&copy);
+        admission_refuse(client, reason, fields.message, &copy);
+        weir_buffer_clear(&copy);
+        return;
+    }
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_error(&writer, "ERROR", fields.sqlstate != NULL ? fields.sqlstate : "08006",
+                     fields.message != NULL ? fields.message : "the server refused", fields.detail,
+                     fields.hint);
+    send_refusal(client, &out);
+    weir_buffer_clear(&out);
+}
+
+/* --- getting a server
+ * ----------------------------------------------------------------------------------- */
+
+static void refuse_full_queue(struct client *client)
+{
+    struct destination *destination = client->destination;
+    char holders[256];
+    report_holders(destination, holders, sizeof(holders));
+    char *text =
+        weir_format("pool \"%s\"/\"%s\" is busy and %d clients wait already (max_waiting)",
+                    destination->database, destination->user, destination->settings.max_waiting);
+    binding_refuse(client, WEIR_REASON_POOL_QUEUE_FULL, text, holders,
+                   "Try again later, raise max_waiting, pool_size or max_overflow.");
+    free(text);
+}
+
+enum step binding_want(struct client *client)
+{
+    struct weir_router *router = client->router;
+    struct weir_pool_server *slot;
+    client->waiter.affinity = client->settings;
+    switch (weir_pool_want(client->destination->pool, &client->waiter, router->loop->now, &slot)) {
+    case WEIR_POOL_GOT:
+        return binding_bind(client, weir_container_of(slot, struct server, slot));
+    case WEIR_POOL_QUEUED:
+        router->counters.waits++;
+        client->destination->counters.waits++;
+        client->since = router->loop->now;
+        if (client->base.state != WEIR_CLIENT_GREETING)
+            weir_client_set_state(&client->base, WEIR_CLIENT_WAITING);
+        router_decide_later(router);
+        return STEP_WAIT;
+    case WEIR_POOL_FULL:
+        refuse_full_queue(client);
+        return client->base.state == WEIR_CLIENT_IDLE ? STEP_MORE : STEP_GONE;
+    }
+    return STEP_WAIT;
+}
+
+enum step binding_bind(struct client *client, struct server *server)
+{
+    struct weir_router *router = client->router;
+    bool greeting = client->base.state == WEIR_CLIENT_GREETING;
+    client->server = server;
+    server->client = client;
+    server->phase = SERVER_BOUND;
+    server->binding = ++router->next_binding;
+    server->bound_at = router->loop->now;
+    client->since = router->loop->now;
+    router->counters.assignments++;
+    router_echo(server, "checkout", NULL);
+    gather_begin(&router->to_server, &server->base.stream);
+    if (!greeting)
+        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    if (server->settings != client->settings && settings_sync(server, client)) {
+        if (!greeting)
+            weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+        return STEP_WAIT;
+    }
+    return STEP_MORE;
+}
+
+/* The pool chose this client while nothing of it is being relayed. */
+static void bind_from_queue(struct client *client, struct server *server)
+{
+    struct weir_router *router = client->router;
+    weir_usec waited = router->loop->now - client->since;
+    router->counters.wait_usec += (uint64_t)waited;
+    client->destination->counters.wait_usec += (uint64_t)waited;
+    weir_histogram_add(&router->wait_times, waited);
+    enum step step = binding_bind(client, server);
+    if (client->base.state == WEIR_CLIENT_GREETING) {
+        gather_flush(&router->to_server);
+        if (step == STEP_MORE)
+            admission_welcome_from_server(client);
+        return;
+    }
+    gather_flush(&router->to_server);
+    if (step == STEP_MORE)
+        weir_loop_defer(router->loop, &client->resume);
+}
+
+/* --- giving it back
+ * --------------------------------------------------------------------------------------- */
+
+bool binding_is_over(const struct server *server)
+{
+    const struct client *client = server->client;
+    return server->phase == SERVER_BOUND && server->replies.count == 0 && server->status == 'I' &&
+           server->pipeline == PIPELINE_OPEN && server->copy == COPY_NONE && client != NULL &&
+           client->body_left == 0 && client->base.state != WEIR_CLIENT_GREETING;
+}
+
+/* The client has asked for nothing more and is told that the daemon goes down. */
+static bool leaves_now(struct client *client)
+{
+    if (!client->router->draining || weir_stream_unsent(&client->base.stream) > 0)
+        return false;
+    return true;
+}
+
+void binding_release(struct server *server)
+{
+    struct weir_router *router = server->router;
+    struct client *client = server->client;
+    enum weir_pool_mode mode = server->destination->settings.pool_mode;
+    if (server->cancel != NULL) {
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+        return;
+    }
+    if (mode != WEIR_POOL_SESSION && server->dirt & DIRT_SETTINGS) {
+        settings_ask(server);
+        return;
+    }
+    if (client->base.state == WEIR_CLIENT_HELD)
+        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    if ((mode == WEIR_POOL_SESSION || server->pins != 0) && !router->draining) {
+        count_binding_end(server);
+        server->bound_at = router->loop->now;
+        return;
+    }
+    if (mode == WEIR_POOL_SESSION || server->pins != 0) {
+        binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+        return;
+    }
+    count_binding_end(server);
+    client->server = NULL;
+    server->client = NULL;
+    client->since = router->loop->now;
+    weir_client_set_state(&client->base, WEIR_CLIENT_IDLE);
+    if (!weir_list_is_empty(&server->prepared_dead))
+        statement_at_rest(server);
+    weir_stream_resume(&server->base.stream);
+    server->phase = SERVER_IDLE;
+    server->slot.affinity = server->settings;
+    router_echo(server, "checkin", NULL);
+    weir_pool_release(&server->slot, router->loop->now);
+    if (weir_pool_has_decisions(router->group))
+        router_decide_later(router);
+    if (weir_buffer_length(&client->base.stream.in) > 0)
+        weir_loop_defer(router->loop, &client->resume);
+    else if (leaves_now(client))
+        binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+}
+
+void binding_abandon(struct client *client, enum weir_reason reason)
+{
+    struct weir_router *router = client->router;
+    struct server *server = client->server;
+    weir_pool_leave(&client->waiter, router->loop->now);
+    if (router->to_client.to == &client->base.stream)
+        gather_begin(&router->to_client, NULL);
+    statement_forget_client(client);
+    if (server == NULL)
+        return;
+    bool halfway = client->body_left > 0 && client->body_sink == BODY_PASS;
+    count_binding_end(server);
+    client->server = NULL;
+    server->client = NULL;
+    if (router->to_server.to == &server->base.stream)
+        gather_flush(&router->to_server);
+    if (halfway || weir_reason_row(reason)->reuse == WEIR_REUSE_CLOSE) {
+        /* The rest of a message will never come: the server would wait for it for ever. */
+        binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
+        return;
+    }
+    settling_begin(server, reason != WEIR_REASON_CLIENT_TERMINATE);
+}
+
+/* --- ends
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void log_end(struct client *client, enum weir_reason reason, const char *text)
+{
+    struct weir_router *router = client->router;
+    const struct weir_reason_row *row = weir_reason_row(reason);
+    bool pooler_error = row->sqlstate != NULL && router->conf->log_pooler_errors;
+    if (!router->conf->log_disconnections && !pooler_error)
+        return;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_client(client, &who, peer, sizeof(peer));
+    weir_log(pooler_error ? WEIR_LOG_WARNING : WEIR_LOG_INFO, &who, "disconnect",
+             "reason=%s closing because: %s", row->name, text != NULL ? text : row->text);
+}
+
+void binding_end_client(struct client *client, enum weir_reason reason, const char *text)
+{
+    struct weir_router *router = client->router;
+    const struct weir_reason_row *row = weir_reason_row(reason);
+    if (client->base.state == WEIR_CLIENT_CLOSED || client->base.state == WEIR_CLIENT_ENDING)
+        return;
+    router->counters.reasons[reason]++;
+    log_end(client, reason, text);
+    if (router->to_client.to == &client->base.stream)
+        gather_flush(&router->to_client);
+    binding_abandon(client, reason);
+    cancel_forget_key(client);
+    bool told = row->sqlstate != NULL;
+    if (told) {
+        struct weir_buffer out = {0};
+        struct weir_writer writer = weir_writer_to(&out);
+        weir_write_error(&writer, "FATAL", row->sqlstate, text != NULL ? text : row->text, NULL,
+                         NULL);
+        told =
+            !writer.failed && weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(&out),
+                                                     weir_buffer_length(&out));
+        weir_buffer_clear(&out);
+    }
+    bool leaves_quietly = reason == WEIR_REASON_CLIENT_TERMINATE ||
+                          reason == WEIR_REASON_CLIENT_GONE || reason == WEIR_REASON_CLIENT_RESET;
+    if (leaves_quietly || (!told && weir_stream_unsent(&client->base.stream) == 0)) {
+        weir_client_close(&client->base);
+        router_doom_client(client);
+        return;
+    }
+    /* The last words must arrive: closing now could make the kernel throw them away. */
+    weir_client_set_state(&client->base, WEIR_CLIENT_ENDING);
+    client->since = router->loop->now;
+    client->input_blocked = false;
+    weir_stream_resume(&client->base.stream);
+    if (weir_stream_unsent(&client->base.stream) == 0)
+        shutdown(client->base.stream.io.fd, SHUT_WR);
+}
+
+static bool is_servers_fault(enum weir_reason reason)
+{
+    return reason == WEIR_REASON_SERVER_LOST || reason == WEIR_REASON_SERVER_SAID_GOODBYE ||
+           reason == WEIR_REASON_PING_FAILED || reason == WEIR_REASON_PING_TIMEOUT;
+}
+
+void binding_lose_server(struct server *server, enum weir_reason reason)
+{
+    struct weir_router *router = server->router;
+    struct client *client = server->client;
+    if (server->phase == SERVER_CLOSED)
+        return;
+    enum server_phase phase = server->phase;
+    server->phase = SERVER_CLOSED;
+    server->client = NULL;
+    router->counters.reasons[reason]++;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log(is_servers_fault(reason) ? WEIR_LOG_WARNING : WEIR_LOG_INFO, &who, "server_close",
+             "reason=%s %s", weir_reason_row(reason)->name, weir_reason_row(reason)->text);
+    if (router->to_server.to == &server->base.stream)
+        gather_begin(&router->to_server, NULL);
+    weir_cancel_drop(server->cancel);
+    server->cancel = NULL;
+    weir_server_close(&server->base, phase == SERVER_IDLE);
+    weir_pool_gone(&server->slot, is_servers_fault(reason), router->loop->now);
+    router_decide_later(router);
+    if (client != NULL) {
+        client->server = server;
+        for (uint32_t i = server->replies.count; i > 0; i--)
+            statement_on_dropped(server, reply_at(&server->replies, i - 1));
+        server->replies.count = 0;
+        client->server = NULL;
+        if (client->base.state == WEIR_CLIENT_GREETING)
+            admission_refuse(client, WEIR_REASON_SERVER_LOST, NULL, NULL);
+        else
+            binding_end_client(client, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE : reason,
+                               NULL);
+    }
+    router_doom_server(server);
+}
+
+/* --- what the pool decides
+ * -------------------------------------------------------------------------------------- */
+
+static enum weir_reason reason_of(enum weir_pool_close_reason reason)
+{
+    static const enum weir_reason reasons[] = {
+        [WEIR_POOL_CLOSE_IDLE] = WEIR_REASON_POOL_IDLE,
+        [WEIR_POOL_CLOSE_AGE] = WEIR_REASON_POOL_AGE,
+        [WEIR_POOL_CLOSE_SURPLUS] = WEIR_REASON_POOL_SURPLUS,
+        [WEIR_POOL_CLOSE_HANDOVER] = WEIR_REASON_POOL_HANDOVER,
+        [WEIR_POOL_CLOSE_ASKED] = WEIR_REASON_POOL_ASKED,
+        [WEIR_POOL_CLOSE_CHECK_FAILED] = WEIR_REASON_PING_FAILED,
+    };
+    return reasons[reason];
+}
+
+static void ping(struct server *server)
+{
+    struct weir_router *router = server->router;
+    const struct weir_pool_settings *settings = &server->destination->settings;
+    router->counters.pings++;
+    server->phase = SERVER_PINGING;
+    server->deadline =
+        settings->pre_ping_timeout > 0 ? router->loop->now + settings->pre_ping_timeout : 0;
+    weir_buffer_clear(&server->trouble);
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    bool query = settings->pre_ping_query != NULL && settings->pre_ping_query[0] != '\0';
+    if (query) {
+        server->unnamed_version = 0;
+        weir_write_query(&writer, settings->pre_ping_query);
+    } else {
+        weir_write_simple(&writer, 'S');
+    }
+    server_expect(server, query ? REPLY_QUERY : REPLY_SYNC, REPLY_SWALLOW, PURPOSE_PING, NULL);
+    bool sent = weir_stream_send_bytes(&server->base.stream, weir_buffer_bytes(&out),
+                                       weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    if (!sent)
+        binding_lose_server(server, WEIR_REASON_PING_FAILED);
+}
+
+static void time_out(struct client *client)
+{
+    struct destination *destination = client->destination;
+    char holders[256];
+    report_holders(destination, holders, sizeof(holders));
+    struct weir_pool_counts counts;
+    weir_pool_count(destination->pool, client->router->loop->now, &counts);
+    char *text = weir_format(
+        "no server connection became free within %.1f s (pool_timeout): pool \"%s\"/\"%s\", "
+        "pool_size %d, max_overflow %d, %d clients wait",
+        (double)(client->router->loop->now - client->since) / 1e6, destination->database,
+        destination->user, destination->settings.pool_size, destination->settings.max_overflow,
+        counts.waiting);
+    binding_refuse(client, WEIR_REASON_POOL_TIMEOUT, text, holders,
+                   "Shorten transactions, or raise pool_size or max_overflow.");
+    free(text);
+}
+
+static void fail(struct client *client)
+{
+    struct destination *destination = client->destination;
+    if (weir_buffer_length(&destination->last_error) > 0) {
+        binding_refuse_as_server(client, destination->last_reason,
+                                 weir_buffer_bytes(&destination->last_error),
+                                 weir_buffer_length(&destination->last_error));
+        return;
+    }
+    char *text = weir_format("cannot connect to the server for pool \"%s\"/\"%s\": %s",
+                             destination->database, destination->user,
+                             destination->last_problem != NULL ? destination->last_problem
+                                                               : "no attempt succeeded");
+    binding_refuse(client, WEIR_REASON_SERVER_UNAVAILABLE, text, NULL, NULL);
+    free(text);
+}
+
+void binding_decide(struct weir_router *router, const struct weir_pool_decision *decision)
+{
+    struct client *client = decision->waiter == NULL
+                                ? NULL
+                                : weir_container_of(decision->waiter, struct client, waiter);
+    struct server *server =
+        decision->server == NULL ? NULL : weir_container_of(decision->server, struct server, slot);
+    switch (decision->kind) {
+    case WEIR_POOL_DO_BIND:
+        bind_from_queue(client, server);
+        break;
+    case WEIR_POOL_DO_OPEN:
+        destination_open(weir_pool_owner(decision->pool));
+        break;
+    case WEIR_POOL_DO_PING:
+        ping(server);
+        break;
+    case WEIR_POOL_DO_CLOSE:
+        binding_lose_server(server, reason_of(decision->reason));
+        break;
+    case WEIR_POOL_DO_TIMEOUT:
+        time_out(client);
+        break;
+    case WEIR_POOL_DO_FAIL:
+        fail(client);
+        break;
+    }
+}

@@ -1,0 +1,459 @@
+/* From the client to the server: which server, what must change on the way, and which replies are
+ * due. A message takes effect only when all of it that matters is there; the rest of its body is
+ * passed by length without being looked at. */
+#include <string.h>
+
+#include "router.h"
+
+/* So much of a query's text is looked at to see whether it names a prepared statement. */
+#define QUERY_PREFIX 256
+/* A client that queues more replies than this has its input paused until some have come. */
+#define REPLIES_PAUSE 16384
+
+static size_t smaller(size_t left, size_t right)
+{
+    return left < right ? left : right;
+}
+
+/* The message goes to the server as it is; what has not come yet follows by length. */
+static size_t pass(struct client *client, const uint8_t *message, size_t have, uint32_t total)
+{
+    size_t part = smaller(have, total);
+    gather_pass(&client->router->to_server, message, part);
+    client->body_left = (uint32_t)(total - part);
+    client->body_sink = BODY_PASS;
+    return part;
+}
+
+static size_t drop(struct client *client, size_t have, uint32_t total)
+{
+    size_t part = smaller(have, total);
+    client->body_left = (uint32_t)(total - part);
+    client->body_sink = BODY_DROP;
+    return part;
+}
+
+static inline enum step need_server(struct client *client)
+{
+    if (__builtin_expect(client->base.state == WEIR_CLIENT_ACTIVE, 1))
+        return STEP_MORE;
+    if (client->base.state == WEIR_CLIENT_IDLE)
+        return binding_want(client);
+    return STEP_WAIT;
+}
+
+static enum step protocol_error(struct client *client, const char *text)
+{
+    gather_flush(&client->router->to_server);
+    binding_end_client(client, WEIR_REASON_PROTOCOL, text);
+    return STEP_GONE;
+}
+
+static enum step answer_refused(struct client *client)
+{
+    static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
+    client->intake = INTAKE_NORMAL;
+    if (weir_stream_send_bytes(&client->base.stream, ready, sizeof(ready)))
+        return STEP_MORE;
+    binding_end_client(client, WEIR_REASON_CLIENT_RESET, NULL);
+    return STEP_GONE;
+}
+
+/* The batch was refused: everything up to Sync is dropped, as PostgreSQL does after an error. A
+ * refused simple query or function call is a batch of its own. */
+static enum step take_refused(struct client *client, const uint8_t *message, size_t have,
+                              uint32_t total, size_t *taken)
+{
+    char type = (char)message[0];
+    bool alone = client->intake == INTAKE_REFUSED && (type == 'Q' || type == 'F');
+    client->intake = INTAKE_SKIP_TO_SYNC;
+    *taken = drop(client, have, total);
+    return alone || type == 'S' ? answer_refused(client) : STEP_MORE;
+}
+
+static void note_text(struct server *server, const uint8_t *text, size_t length)
+{
+    if (__builtin_expect(server->destination->settings.log_slow_queries == 0, 1))
+        return;
+    const uint8_t *end = memchr(text, '\0', length);
+    if (end != NULL)
+        length = (size_t)(end - text);
+    weir_buffer_clear(&server->slow_text);
+    length = smaller(length, server->router->conf->log_query_length);
+    if (!weir_buffer_append(&server->slow_text, text, length))
+        weir_buffer_clear(&server->slow_text);
+}
+
+static bool may_name_statement(const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        switch (text[i]) {
+        case ' ':
+        case '\n':
+        case '\t':
+        case '\r':
+            break;
+        case 'e':
+        case 'E':
+        case 'd':
+        case 'D':
+        case 'p':
+        case 'P':
+        case '-':
+        case '/':
+            return true;
+        default:
+            return false;
+        }
+    }
+    return false;
+}
+
+static enum step take_query(struct client *client, const uint8_t *message, size_t have,
+                            uint32_t total, size_t *taken)
+{
+    struct server *server = client->server;
+    if (have < total && have < QUERY_PREFIX)
+        return STEP_WAIT;
+    const uint8_t *text = message + WEIR_WIRE_HEADER;
+    size_t length = smaller(have, total) - WEIR_WIRE_HEADER;
+    if (client->statements != NULL && may_name_statement(text, length))
+        statement_sql(client, (const char *)text, length);
+    if (client->unnamed != NULL)
+        statement_forget_unnamed(client);
+    server->unnamed_version = 0;
+    note_text(server, text, length);
+    server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    *taken = pass(client, message, have, total);
+    return STEP_MORE;
+}
+
+/* Parse and Bind: whole where the name decides, else by length. */
+static enum step take_named(struct client *client, const uint8_t *message, size_t have,
+                            uint32_t total, size_t *taken)
+{
+    struct server *server = client->server;
+    char type = (char)message[0];
+    if (server->pipeline == PIPELINE_SKIPPING) {
+        /* The server skips it unseen. */
+        *taken = pass(client, message, have, total);
+        return STEP_MORE;
+    }
+    enum step step;
+    switch (type) {
+    case 'P':
+        if (have < total)
+            return STEP_WAIT;
+        step = statement_parse(client, message, total);
+        break;
+    case 'B':
+        step = statement_bind(client, message, have, total);
+        break;
+    case 'D':
+        if (have < total)
+            return STEP_WAIT;
+        step = statement_describe(client, message, total);
+        break;
+    default:
+        if (have < total)
+            return STEP_WAIT;
+        step = statement_close(client, message, total);
+        break;
+    }
+    if (step != STEP_MORE)
+        return step;
+    *taken = smaller(have, total);
+    client->body_left = (uint32_t)(total - *taken);
+    client->body_sink = BODY_PASS;
+    return STEP_MORE;
+}
+
+static enum step take_sync(struct client *client, const uint8_t *message, size_t have,
+                           uint32_t total, size_t *taken)
+{
+    struct server *server = client->server;
+    *taken = pass(client, message, have, total);
+    /* In COPY FROM STDIN the server ignores Sync until the data has ended. */
+    if (server->copy == COPY_IN)
+        return STEP_MORE;
+    server->pipeline = PIPELINE_OPEN;
+    server_expect(server, REPLY_SYNC, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    return STEP_MORE;
+}
+
+/* Copy data without a COPY is ignored, as by PostgreSQL: the client may not have seen yet that its
+ * COPY failed. */
+static enum step take_copy(struct client *client, const uint8_t *message, size_t have,
+                           uint32_t total, size_t *taken)
+{
+    struct server *server = client->server;
+    if (server == NULL || client->base.state != WEIR_CLIENT_ACTIVE) {
+        if (client->base.state == WEIR_CLIENT_IDLE) {
+            *taken = drop(client, have, total);
+            return STEP_MORE;
+        }
+        return STEP_WAIT;
+    }
+    if (message[0] != 'd' && server->copy == COPY_IN)
+        server->copy = COPY_IN_ENDED;
+    *taken = pass(client, message, have, total);
+    return STEP_MORE;
+}
+
+static enum step take_flush(struct client *client, const uint8_t *message, size_t have,
+                            uint32_t total, size_t *taken)
+{
+    if (client->base.state == WEIR_CLIENT_IDLE) {
+        *taken = drop(client, have, total);
+        return STEP_MORE;
+    }
+    if (client->base.state != WEIR_CLIENT_ACTIVE)
+        return STEP_WAIT;
+    *taken = pass(client, message, have, total);
+    return STEP_MORE;
+}
+
+static enum step take_terminate(struct client *client)
+{
+    /* What came before it in the same segment is still executed. */
+    gather_flush(&client->router->to_server);
+    binding_end_client(client, WEIR_REASON_CLIENT_TERMINATE, NULL);
+    return STEP_GONE;
+}
+
+static enum step take(struct client *client, const uint8_t *message, size_t have, uint32_t total,
+                      size_t *taken)
+{
+    char type = (char)message[0];
+    if (__builtin_expect(client->intake != INTAKE_NORMAL, 0) && type != 'X')
+        return take_refused(client, message, have, total, taken);
+    enum step step = STEP_MORE;
+    switch (type) {
+    case 'Q':
+    case 'P':
+    case 'B':
+    case 'D':
+    case 'C':
+    case 'E':
+    case 'S':
+    case 'F':
+        step = need_server(client);
+        break;
+    case 'd':
+    case 'c':
+    case 'f':
+        return take_copy(client, message, have, total, taken);
+    case 'H':
+        return take_flush(client, message, have, total, taken);
+    case 'X':
+        return take_terminate(client);
+    default: {
+        char text[64];
+        snprintf(text, sizeof(text), "invalid frontend message type %d", message[0]);
+        return protocol_error(client, text);
+    }
+    }
+    if (step != STEP_MORE)
+        return step;
+    if (__builtin_expect(client->intake != INTAKE_NORMAL, 0))
+        return take_refused(client, message, have, total, taken);
+    struct server *server = client->server;
+    if (server->replies.count >= REPLIES_PAUSE)
+        return STEP_WAIT;
+    switch (type) {
+    case 'Q':
+        if (server->pipeline == PIPELINE_SKIPPING)
+            break;
+        return take_query(client, message, have, total, taken);
+    case 'S':
+        return take_sync(client, message, have, total, taken);
+    case 'E':
+        if (server->pipeline == PIPELINE_OPEN)
+            server_expect(server, REPLY_EXECUTE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+        break;
+    case 'F':
+        if (server->pipeline == PIPELINE_OPEN)
+            server_expect(server, REPLY_FUNCTION, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+        break;
+    default:
+        return take_named(client, message, have, total, taken);
+    }
+    *taken = pass(client, message, have, total);
+    return STEP_MORE;
+}
+
+/* Memory that a client makes us hold is bounded: a client that merely waits is not read any more
+ * when it has sent more than its limit, and one whose server does not read waits for it. */
+static void mind_pressure(struct client *client, size_t kept)
+{
+    size_t limit = client->router->conf->client_memory_limit;
+    struct server *server = client->server;
+    bool waits = client->base.state == WEIR_CLIENT_WAITING ||
+                 client->base.state == WEIR_CLIENT_HELD ||
+                 client->base.state == WEIR_CLIENT_GREETING;
+    bool blocked = (waits && kept > limit) ||
+                   (server != NULL && (weir_stream_unsent(&server->base.stream) > limit ||
+                                       server->replies.count >= REPLIES_PAUSE));
+    if (blocked && !client->input_blocked) {
+        client->input_blocked = true;
+        weir_stream_pause(&client->base.stream);
+    }
+}
+
+/* The send failed on a connection that the client got in this very call: nothing was sent, so the
+ * whole input can be tried on another connection. */
+static enum step retry_elsewhere(struct client *client, const uint8_t *bytes, size_t length)
+{
+    struct server *server = client->server;
+    for (uint32_t i = server->replies.count; i > 0; i--)
+        statement_on_dropped(server, reply_at(&server->replies, i - 1));
+    server->replies.count = 0;
+    client->server = NULL;
+    server->client = NULL;
+    client->body_left = 0;
+    weir_client_set_state(&client->base, WEIR_CLIENT_WAITING);
+    client->waiter.affinity = client->settings;
+    weir_pool_requeue(client->destination->pool, &client->waiter, server->bound_at,
+                      client->router->loop->now);
+    binding_lose_server(server, WEIR_REASON_SERVER_LOST);
+    if (weir_stream_keep(&client->base.stream, bytes, length))
+        return STEP_WAIT;
+    binding_end_client(client, WEIR_REASON_MEMORY_LIMIT, NULL);
+    return STEP_GONE;
+}
+
+static enum step finish(struct client *client, const uint8_t *bytes, const uint8_t *at,
+                        const uint8_t *end, bool fresh)
+{
+    if (client->server != NULL && !gather_flush(&client->router->to_server)) {
+        if (fresh)
+            return retry_elsewhere(client, bytes, (size_t)(end - bytes));
+        /* The server's last words, if any, come before the verdict: its end of file is next. */
+    }
+    if (!weir_stream_keep(&client->base.stream, at, (size_t)(end - at))) {
+        binding_end_client(client, WEIR_REASON_MEMORY_LIMIT, NULL);
+        return STEP_GONE;
+    }
+    mind_pressure(client, (size_t)(end - at));
+    return STEP_WAIT;
+}
+
+static enum step relay(struct client *client, const uint8_t *bytes, size_t length)
+{
+    struct weir_router *router = client->router;
+    struct gather *out = &router->to_server;
+    const uint8_t *at = bytes, *end = bytes + length;
+    bool fresh = client->server == NULL && client->body_left == 0;
+    gather_begin(out, client->server != NULL ? &client->server->base.stream : NULL);
+    enum step step = STEP_MORE;
+    while (step == STEP_MORE && at < end) {
+        if (client->body_left > 0) {
+            size_t part = smaller(client->body_left, (size_t)(end - at));
+            if (client->body_sink == BODY_PASS)
+                gather_pass(out, at, part);
+            client->body_left -= (uint32_t)part;
+            at += part;
+            continue;
+        }
+        if (end - at < WEIR_WIRE_HEADER)
+            break;
+        uint32_t size = weir_get_u32(at + 1);
+        if (size < 4)
+            return protocol_error(client, "invalid message length");
+        if (size > router->conf->max_message_size) {
+            gather_flush(out);
+            binding_end_client(client, WEIR_REASON_MESSAGE_TOO_LARGE, NULL);
+            return STEP_GONE;
+        }
+        size_t taken = 0;
+        step = take(client, at, (size_t)(end - at), size + 1u, &taken);
+        at += taken;
+    }
+    if (step == STEP_GONE)
+        return step;
+    return finish(client, bytes, at, end, fresh);
+}
+
+/* A message body that ended after its transaction did: now the server can go back. */
+static void after_relay(struct client *client)
+{
+    if (client->server != NULL && client->body_left == 0 && binding_is_over(client->server))
+        server_at_rest(client->server);
+}
+
+static void on_readable(struct client *client)
+{
+    uint8_t *bytes;
+    size_t length;
+    enum weir_io io = weir_stream_receive(&client->base.stream, &bytes, &length);
+    if (__builtin_expect(io == WEIR_IO_OK, 1)) {
+        client->router->counters.bytes_from_clients += length;
+        if (relay(client, bytes, length) != STEP_GONE)
+            after_relay(client);
+    } else if (io == WEIR_IO_EOF) {
+        binding_end_client(client, WEIR_REASON_CLIENT_GONE, NULL);
+    } else if (io == WEIR_IO_DEAD) {
+        binding_end_client(client, WEIR_REASON_CLIENT_RESET, NULL);
+    }
+}
+
+/* The client's last output drains; what it says meanwhile is nobody's. */
+static void on_ending(struct client *client, unsigned events)
+{
+    uint8_t *bytes;
+    size_t length;
+    bool over = (events & WEIR_STREAM_FAILED) != 0;
+    if (events & WEIR_STREAM_READABLE) {
+        enum weir_io io = weir_stream_receive(&client->base.stream, &bytes, &length);
+        if (io == WEIR_IO_OK)
+            over |= !weir_stream_keep(&client->base.stream, bytes + length, 0);
+        else if (io != WEIR_IO_WAIT)
+            over = true;
+    }
+    if (weir_stream_unsent(&client->base.stream) == 0 && (events & WEIR_STREAM_DRAINED))
+        shutdown(client->base.stream.io.fd, SHUT_WR);
+    if (over) {
+        weir_client_close(&client->base);
+        router_doom_client(client);
+    }
+}
+
+static void on_drained(struct client *client)
+{
+    if (client->server != NULL)
+        weir_stream_resume(&client->server->base.stream);
+}
+
+void client_relay_event(struct weir_stream *stream, unsigned events)
+{
+    struct client *client = weir_container_of(stream, struct client, base.stream);
+    if (__builtin_expect(client->base.state == WEIR_CLIENT_ENDING, 0)) {
+        on_ending(client, events);
+        return;
+    }
+    if (events & WEIR_STREAM_FAILED) {
+        binding_end_client(client, WEIR_REASON_CLIENT_RESET, NULL);
+        return;
+    }
+    if (events & WEIR_STREAM_DRAINED)
+        on_drained(client);
+    if (events & WEIR_STREAM_READABLE)
+        on_readable(client);
+}
+
+void client_relay_resume(struct weir_task *task)
+{
+    struct client *client = weir_container_of(task, struct client, resume);
+    if (client->base.state == WEIR_CLIENT_ENDING || client->base.state == WEIR_CLIENT_CLOSED)
+        return;
+    if (client->input_blocked) {
+        client->input_blocked = false;
+        weir_stream_resume(&client->base.stream);
+    }
+    uint8_t *bytes;
+    size_t length;
+    weir_stream_unread(&client->base.stream, &bytes, &length);
+    if (length > 0 && relay(client, bytes, length) == STEP_GONE)
+        return;
+    after_relay(client);
+}

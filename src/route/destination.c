@@ -1,0 +1,306 @@
+/* One (database, user): its pool, how to log in for it, what its servers report. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+static const struct weir_server_ops server_ops;
+
+static struct named_cap *cap_get(struct named_cap **caps, const char *name)
+{
+    struct named_cap *cap;
+    HASH_FIND_STR(*caps, name, cap);
+    if (cap == NULL) {
+        cap = weir_alloc(sizeof(*cap) + strlen(name) + 1);
+        memcpy(cap->name, name, strlen(name) + 1);
+        HASH_ADD_STR(*caps, name, cap);
+    }
+    return cap;
+}
+
+static void apply_limits(struct destination *destination)
+{
+    const struct weir_pool_settings *settings = &destination->settings;
+    destination->limits = (struct weir_pool_limits){
+        .pool_size = settings->pool_size,
+        .max_overflow = settings->max_overflow,
+        .min_pool_size = settings->min_pool_size,
+        .max_waiting = settings->max_waiting,
+        .connect_parallel = settings->server_connect_parallel,
+        .overflow_delay = settings->overflow_delay,
+        .pool_timeout = settings->pool_timeout,
+        .recycle = settings->pool_recycle,
+        .recycle_jitter_percent = settings->pool_recycle_jitter,
+        .idle_timeout = settings->server_idle_timeout,
+        .keepalive = settings->server_keepalive,
+        .pre_ping_idle = settings->pre_ping_idle,
+        .pre_ping = settings->pool_pre_ping,
+        .use_lifo = settings->pool_use_lifo,
+        .login_retry = settings->server_login_retry,
+        .login_retry_max = settings->server_login_retry > 15 * WEIR_SEC
+                               ? settings->server_login_retry
+                               : 15 * WEIR_SEC,
+    };
+    destination->database_cap->servers.limit = settings->max_db_connections;
+    destination->database_cap->client_limit = settings->max_db_client_connections;
+    destination->user_cap->servers.limit = settings->max_user_connections;
+    destination->user_cap->client_limit = settings->max_user_client_connections;
+}
+
+/* A password of the DSN comes first, then what the user file knows. */
+static void apply_credentials(struct destination *destination)
+{
+    const struct weir_database *line = destination->line;
+    struct weir_router *router = destination->router;
+    struct weir_credentials *credentials = &destination->credentials;
+    free(credentials->password);
+    free(credentials->md5);
+    credentials->password = NULL;
+    credentials->md5 = NULL;
+    if (line->password != NULL) {
+        credentials->password = weir_strdup(line->password);
+        return;
+    }
+    const char *secret =
+        router->users == NULL ? NULL : weir_user_file_find(router->users, destination->server_user);
+    if (secret == NULL)
+        return;
+    if (weir_secret_kind_of(secret) == WEIR_SECRET_PLAIN)
+        credentials->password = weir_strdup(secret);
+    else if (weir_secret_kind_of(secret) == WEIR_SECRET_MD5)
+        credentials->md5 = weir_strdup(secret);
+}
+
+bool destination_configure(struct destination *destination)
+{
+    struct weir_router *router = destination->router;
+    const struct weir_database *line = weir_conf_database(router->conf, destination->database);
+    const struct weir_database *old = destination->line;
+    destination->line = line;
+    if (line == NULL)
+        return true;
+    bool differs = old != NULL && !weir_database_same_target(old, line);
+    weir_conf_resolve(router->conf, line, destination->user, &destination->settings);
+    free(destination->server_database);
+    free(destination->server_user);
+    destination->server_database =
+        weir_strdup(line->dbname != NULL ? line->dbname : destination->database);
+    destination->server_user = weir_strdup(line->user != NULL ? line->user : destination->user);
+    destination->target = (struct weir_server_target){
+        .hosts = line->hosts,
+        .host_count = line->host_count,
+        .database = destination->server_database,
+        .user = destination->server_user,
+        .credentials = &destination->credentials,
+        .application_name = line->application_name,
+        .options = line->options,
+        .client_encoding = line->client_encoding,
+        .connect_query = destination->settings.connect_query,
+        .session_attrs = line->session_attrs,
+    };
+    apply_limits(destination);
+    apply_credentials(destination);
+    return differs;
+}
+
+struct destination *destination_get(struct weir_router *router, const char *database,
+                                    const char *user)
+{
+    if (weir_conf_database(router->conf, database) == NULL)
+        return NULL;
+    size_t database_size = strlen(database) + 1, length = database_size + strlen(user);
+    struct destination *destination = weir_alloc(sizeof(*destination) + length + 1);
+    memcpy(destination->key, database, database_size);
+    memcpy(destination->key + database_size, user, strlen(user));
+    struct destination *known;
+    HASH_FIND(hh, router->destinations, destination->key, length, known);
+    if (known != NULL) {
+        free(destination);
+        return known;
+    }
+    destination->router = router;
+    destination->database = weir_strdup(database);
+    destination->user = weir_strdup(user);
+    weir_list_init(&destination->servers);
+    destination->database_cap = cap_get(&router->database_caps, database);
+    destination->user_cap = cap_get(&router->user_caps, user);
+    destination_configure(destination);
+    struct weir_pool_cap *const caps[3] = {&destination->database_cap->servers,
+                                           &destination->user_cap->servers, NULL};
+    destination->pool = weir_pool_create(router->group, &destination->limits, caps, destination);
+    HASH_ADD_KEYPTR(hh, router->destinations, destination->key, length, destination);
+    return destination;
+}
+
+void destination_destroy(struct destination *destination)
+{
+    HASH_DEL(destination->router->destinations, destination);
+    weir_pool_destroy(destination->pool);
+    admission_forget_greetings(destination);
+    weir_parameters_clear(&destination->parameters);
+    weir_credentials_clear(&destination->credentials);
+    weir_buffer_clear(&destination->last_error);
+    free(destination->last_problem);
+    free(destination->database);
+    free(destination->user);
+    free(destination->server_database);
+    free(destination->server_user);
+    free(destination);
+}
+
+#define KEEP_EMPTY (3600 * WEIR_SEC)
+
+void destination_collect(struct weir_router *router)
+{
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        struct weir_pool_counts counts;
+        weir_pool_count(destination->pool, router->loop->now, &counts);
+        bool empty = destination->clients == 0 && weir_list_is_empty(&destination->servers) &&
+                     counts.waiting == 0;
+        if (!empty)
+            destination->empty_since = 0;
+        else if (destination->empty_since == 0)
+            destination->empty_since = router->loop->now;
+        else if (destination->line == NULL ||
+                 router->loop->now - destination->empty_since > KEEP_EMPTY)
+            destination_destroy(destination);
+    }
+}
+
+/* --- opening servers
+ * ------------------------------------------------------------------------------------- */
+
+static struct server *make_server(struct destination *destination)
+{
+    struct weir_router *router = destination->router;
+    struct server *server = weir_alloc(sizeof(*server));
+    server->router = router;
+    server->destination = destination;
+    server->base.id = ++router->next_server_id;
+    server->settings = weir_profile_empty(router->profiles);
+    server->status = 'I';
+    server->phase = SERVER_LOGIN;
+    weir_list_init(&server->prepared_order);
+    weir_list_init(&server->prepared_unclosed);
+    weir_list_init(&server->prepared_dead);
+    weir_list_push_back(&destination->servers, &server->link);
+    weir_usec limit = destination->settings.server_connect_timeout;
+    server->deadline = limit > 0 ? weir_clock_now() + limit : 0;
+    weir_pool_opening(destination->pool, &server->slot, router->loop->now);
+    return server;
+}
+
+void destination_open(struct destination *destination)
+{
+    struct server *server = make_server(destination);
+    weir_server_connect(&server->base, destination->router->loop, destination->router->auth,
+                        &destination->target, &server_ops);
+}
+
+struct server *destination_open_replication(struct destination *destination, struct client *client)
+{
+    struct weir_pool_counts counts;
+    weir_pool_count(destination->pool, destination->router->loop->now, &counts);
+    int ceiling = weir_pool_ceiling(destination->pool);
+    int total = counts.opening + counts.idle + counts.checking + counts.active + counts.closing;
+    if (ceiling >= 0 && total >= ceiling)
+        return NULL;
+    struct server *server = make_server(destination);
+    server->pins = PIN_REPLICATION;
+    server->client = client;
+    client->server = server;
+    server->replication = weir_alloc(sizeof(*server->replication));
+    *server->replication = destination->target;
+    server->replication->replication = client->base.login->replication;
+    server->replication->settings = client->startup;
+    weir_server_connect(&server->base, destination->router->loop, destination->router->auth,
+                        server->replication, &server_ops);
+    return server;
+}
+
+/* --- results of logins
+ * ------------------------------------------------------------------------------------ */
+
+static void on_ready(struct weir_server *base)
+{
+    struct server *server = weir_container_of(base, struct server, base);
+    struct destination *destination = server->destination;
+    struct weir_router *router = server->router;
+    struct weir_log_who who;
+    char peer[128];
+    router->counters.server_connects++;
+    if (router->conf->log_connections) {
+        router_who_server(server, &who, peer, sizeof(peer));
+        weir_log_info(&who, "server_connect", "backend pid %u", server->base.pid);
+    }
+    server->deadline = 0;
+    base->stream.on_event = server_relay_event;
+    if (!destination->parameters_known ||
+        !weir_parameters_equal(&destination->parameters, &base->parameters)) {
+        weir_parameters_copy(&destination->parameters, &base->parameters);
+        admission_forget_greetings(destination);
+    }
+    destination->parameters_known = true;
+    router_echo(server, "connect", NULL);
+    if (server->pins & PIN_REPLICATION) {
+        server->phase = SERVER_BOUND;
+        weir_profile_unref(server->settings);
+        server->settings = weir_profile_ref(server->client->settings);
+        weir_pool_opened_bound(&server->slot, router->loop->now);
+        admission_welcome_from_server(server->client);
+        return;
+    }
+    server->phase = SERVER_IDLE;
+    server->slot.affinity = server->settings;
+    weir_pool_opened(&server->slot, router->loop->now);
+    router_decide_later(router);
+}
+
+static void remember_failure(struct destination *destination,
+                             const struct weir_server_failure *failure)
+{
+    free(destination->last_problem);
+    destination->last_problem = weir_strdup(failure->text);
+    destination->last_reason = failure->reason;
+    weir_buffer_clear(&destination->last_error);
+    if (failure->error != NULL &&
+        !weir_buffer_append(&destination->last_error, failure->error, failure->error_length))
+        weir_buffer_clear(&destination->last_error);
+}
+
+static void on_failed(struct weir_server *base, const struct weir_server_failure *failure)
+{
+    struct server *server = weir_container_of(base, struct server, base);
+    struct destination *destination = server->destination;
+    struct weir_router *router = server->router;
+    struct weir_log_who who;
+    char peer[128];
+    router->counters.server_connect_failures++;
+    router->counters.reasons[failure->reason]++;
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_warning(&who, "server_connect_failed", "server login failed: %s", failure->text);
+    remember_failure(destination, failure);
+    struct client *client = server->client;
+    server->client = NULL;
+    server->phase = SERVER_CLOSED;
+    weir_pool_open_failed(&server->slot, failure->fatal, router->loop->now);
+    if (client != NULL) {
+        client->server = NULL;
+        admission_refuse(client, failure->reason, failure->text, &destination->last_error);
+    }
+    router_doom_server(server);
+    router_decide_later(router);
+}
+
+void destination_login_timed_out(struct server *server)
+{
+    static const struct weir_server_failure failure = {
+        .reason = WEIR_REASON_CONNECT_TIMEOUT,
+        .text = "connect and login took too long (server_connect_timeout)",
+    };
+    weir_server_close(&server->base, false);
+    on_failed(&server->base, &failure);
+}
+
+static const struct weir_server_ops server_ops = {.ready = on_ready, .failed = on_failed};

@@ -1,0 +1,117 @@
+/* Reload by diff, and shutdown at transaction boundaries. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+/* A snapshot that a login under way may still point into. */
+struct retired {
+    struct retired *next;
+    struct weir_conf *conf;
+};
+
+static bool any_login(struct weir_router *router)
+{
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        weir_list_for(link, &destination->servers) {
+            if (weir_container_of(link, struct server, link)->phase == SERVER_LOGIN)
+                return true;
+        }
+    }
+    return false;
+}
+
+void drain_free_retired(struct weir_router *router)
+{
+    if (router->retired == NULL || any_login(router))
+        return;
+    while (router->retired != NULL) {
+        struct retired *retired = router->retired;
+        router->retired = retired->next;
+        weir_conf_destroy(retired->conf);
+        free(retired);
+    }
+}
+
+/* Pools that must keep connections open without any client: those whose user the file names. */
+void drain_create_pools(struct weir_router *router)
+{
+    for (size_t i = 0; i < router->conf->database_count; i++) {
+        const struct weir_database *line = &router->conf->databases[i];
+        if (line->user == NULL || strcmp(line->name, "*") == 0)
+            continue;
+        struct weir_pool_settings settings;
+        weir_conf_resolve(router->conf, line, line->user, &settings);
+        if (settings.min_pool_size > 0)
+            destination_get(router, line->name, line->user);
+    }
+}
+
+static void log_change(void *context, const char *name, const char *old_value,
+                       const char *new_value, bool reloadable)
+{
+    int *changes = context;
+    (*changes)++;
+    if (reloadable)
+        weir_log_info(NULL, "reload", "%s changed from %s to %s", name, old_value, new_value);
+    else
+        weir_log_warning(NULL, "reload", "%s changed from %s to %s: takes effect at a restart",
+                         name, old_value, new_value);
+}
+
+static void end_clients_of(struct weir_router *router, struct destination *destination)
+{
+    weir_list_for_safe(link, &router->clients) {
+        struct client *client = weir_container_of(link, struct client, link);
+        if (client->destination == destination)
+            binding_end_client(client, WEIR_REASON_DATABASE_REMOVED, NULL);
+    }
+}
+
+void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
+                        struct weir_user_file *users)
+{
+    struct weir_conf *old = router->conf;
+    int changes = 0;
+    weir_conf_diff(old, conf, log_change, &changes);
+    router->conf = conf;
+    weir_user_file_destroy(router->users);
+    router->users = users;
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        bool differs = destination_configure(destination);
+        if (destination->line == NULL) {
+            weir_log_warning(NULL, "reload", "database \"%s\" is gone: its clients are closed",
+                             destination->database);
+            end_clients_of(router, destination);
+        }
+        if (differs) {
+            weir_log_info(NULL, "reload", "pool \"%s\"/\"%s\" has another target: it reconnects",
+                          destination->database, destination->user);
+            destination->parameters_known = false;
+            weir_pool_reconnect(destination->pool, router->loop->now);
+        }
+    }
+    struct retired *retired = weir_alloc(sizeof(*retired));
+    *retired = (struct retired){.next = router->retired, .conf = old};
+    router->retired = retired;
+    drain_create_pools(router);
+    router_decide_later(router);
+    weir_log_info(NULL, "reload", "configuration reloaded, %d settings changed", changes);
+}
+
+void weir_router_drain(struct weir_router *router)
+{
+    if (router->draining)
+        return;
+    router->draining = true;
+    weir_log_info(NULL, "drain", "%d clients are told at their next transaction boundary",
+                  router->client_count);
+    upkeep_tick(router);
+}
+
+bool weir_router_is_drained(const struct weir_router *router)
+{
+    return router->client_count == 0;
+}

@@ -1,0 +1,245 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+#define TICK_SECONDS 0.1
+
+/* --- who is who, for the log
+ * ------------------------------------------------------------------------ */
+
+void router_who_client(const struct client *client, struct weir_log_who *who, char *peer,
+                       size_t peer_size)
+{
+    const struct weir_client_login *login = client->base.login;
+    weir_client_peer(&client->base, peer, peer_size);
+    *who = (struct weir_log_who){.kind = "client", .id = client->base.id, .peer = peer};
+    if (client->destination != NULL) {
+        who->database = client->destination->database;
+        who->user = client->destination->user;
+    } else if (login != NULL) {
+        who->database = login->database;
+        who->user = login->user;
+    }
+}
+
+void router_who_server(const struct server *server, struct weir_log_who *who, char *peer,
+                       size_t peer_size)
+{
+    if (server->base.address.length > 0)
+        weir_address_print(&server->base.address, peer, peer_size);
+    else
+        snprintf(peer, peer_size, "?");
+    *who = (struct weir_log_who){
+        .kind = "server",
+        .id = server->base.id,
+        .database = server->destination->database,
+        .user = server->destination->user,
+        .peer = peer,
+    };
+}
+
+void router_echo(const struct server *server, const char *event, const char *detail)
+{
+    enum weir_echo echo = server->destination->settings.echo_pool;
+    if (__builtin_expect(echo == WEIR_ECHO_OFF, 1))
+        return;
+    if (echo == WEIR_ECHO_ON && strcmp(event, "checkin") == 0)
+        return;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    struct weir_pool_counts counts;
+    weir_pool_count(server->destination->pool, server->router->loop->now, &counts);
+    weir_log_info(&who, "pool", "%s%s%s backend=%u client=%llu idle=%d active=%d waiting=%d", event,
+                  detail != NULL ? " " : "", detail != NULL ? detail : "", server->base.pid,
+                  server->client != NULL ? (unsigned long long)server->client->base.id : 0ULL,
+                  counts.idle, counts.active, counts.waiting);
+}
+
+/* --- the end of objects
+ * -------------------------------------------------------------------------------- */
+
+void router_doom_client(struct client *client)
+{
+    struct weir_router *router = client->router;
+    weir_list_remove_if_linked(&client->base.link);
+    weir_list_remove_if_linked(&client->link);
+    weir_task_cancel(&client->resume);
+    weir_list_push_back(&router->doomed_clients, &client->link);
+    weir_loop_defer(router->loop, &router->reap);
+}
+
+void router_doom_server(struct server *server)
+{
+    struct weir_router *router = server->router;
+    weir_list_remove_if_linked(&server->link);
+    weir_list_push_back(&router->doomed_servers, &server->link);
+    weir_loop_defer(router->loop, &router->reap);
+}
+
+static void free_client(struct client *client)
+{
+    struct weir_router *router = client->router;
+    router->client_count--;
+    if (client->counted) {
+        client->destination->clients--;
+        client->destination->database_cap->clients--;
+        client->destination->user_cap->clients--;
+    }
+    statement_forget_client(client);
+    weir_profile_unref(client->startup);
+    weir_profile_unref(client->settings);
+    free(client);
+}
+
+static void free_server(struct server *server)
+{
+    struct destination *destination = server->destination;
+    statement_forget_server(server);
+    weir_profile_unref(server->settings);
+    weir_profile_unref(server->learned);
+    weir_buffer_clear(&server->trouble);
+    weir_buffer_clear(&server->slow_text);
+    weir_server_fini(&server->base);
+    free(server->replication);
+    free(server->replies.items);
+    free(server);
+    /* With the last connection goes the knowledge of what the server reports. */
+    if (weir_list_is_empty(&destination->servers))
+        destination->parameters_known = false;
+}
+
+static void reap(struct weir_task *task)
+{
+    struct weir_router *router = weir_container_of(task, struct weir_router, reap);
+    struct weir_list *link;
+    while ((link = weir_list_pop(&router->doomed_clients)) != NULL)
+        free_client(weir_container_of(link, struct client, link));
+    while ((link = weir_list_pop(&router->doomed_servers)) != NULL)
+        free_server(weir_container_of(link, struct server, link));
+}
+
+/* --- decisions
+ * ------------------------------------------------------------------------------------------- */
+
+static void decide(struct weir_task *task)
+{
+    struct weir_router *router = weir_container_of(task, struct weir_router, decide);
+    struct weir_pool_decision decision;
+    while (weir_pool_next(router->group, &decision))
+        binding_decide(router, &decision);
+}
+
+void router_decide_later(struct weir_router *router)
+{
+    weir_loop_defer(router->loop, &router->decide);
+}
+
+/* --- the router
+ * --------------------------------------------------------------------------------------------- */
+
+static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    upkeep_tick(timer->data);
+}
+
+struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf *conf,
+                                       struct weir_user_file *users)
+{
+    struct weir_router *router = weir_alloc(sizeof(*router));
+    uint64_t seed;
+    weir_random_bytes(&seed, sizeof(seed));
+    router->loop = loop;
+    router->conf = conf;
+    router->users = users;
+    router->auth = weir_auth_context_create();
+    router->profiles = weir_profile_set_create();
+    router->group = weir_pool_group_create(seed);
+    weir_list_init(&router->logging_in);
+    weir_list_init(&router->clients);
+    weir_list_init(&router->doomed_clients);
+    weir_list_init(&router->doomed_servers);
+    router->reap.run = reap;
+    router->decide.run = decide;
+    ev_timer_init(&router->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
+    router->tick.data = router;
+    ev_timer_start(loop->ev, &router->tick);
+    drain_create_pools(router);
+    return router;
+}
+
+static void close_everything(struct weir_router *router)
+{
+    struct weir_list *link;
+    while ((link = weir_list_first(&router->logging_in)) != NULL) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        binding_abandon(client, WEIR_REASON_SHUTDOWN);
+        weir_client_close(&client->base);
+        router_doom_client(client);
+    }
+    while ((link = weir_list_first(&router->clients)) != NULL) {
+        struct client *client = weir_container_of(link, struct client, link);
+        binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+        if (client->base.state == WEIR_CLIENT_ENDING) {
+            weir_client_close(&client->base);
+            router_doom_client(client);
+        }
+    }
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        while ((link = weir_list_first(&destination->servers)) != NULL)
+            binding_lose_server(weir_container_of(link, struct server, link),
+                                WEIR_REASON_POOL_ASKED);
+    }
+}
+
+static void free_caps(struct named_cap **caps)
+{
+    struct named_cap *cap, *next;
+    HASH_ITER(hh, *caps, cap, next) {
+        HASH_DEL(*caps, cap);
+        free(cap);
+    }
+}
+
+void weir_router_destroy(struct weir_router *router)
+{
+    if (router == NULL)
+        return;
+    ev_timer_stop(router->loop->ev, &router->tick);
+    close_everything(router);
+    reap(&router->reap);
+    weir_task_cancel(&router->reap);
+    weir_task_cancel(&router->decide);
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        destination_destroy(destination);
+    }
+    free_caps(&router->database_caps);
+    free_caps(&router->user_caps);
+    weir_pool_group_destroy(router->group);
+    weir_profile_set_destroy(router->profiles);
+    weir_auth_context_destroy(router->auth);
+    weir_user_file_destroy(router->users);
+    drain_free_retired(router);
+    weir_conf_destroy(router->conf);
+    free(router->slots);
+    free(router);
+}
+
+void weir_router_accept(void *context, int fd, const struct weir_address *peer)
+{
+    struct weir_router *router = context;
+    struct client *client = weir_alloc(sizeof(*client));
+    client->router = router;
+    client->base.id = ++router->next_client_id;
+    client->resume.run = client_relay_resume;
+    router->client_count++;
+    router->counters.client_connections++;
+    weir_list_push_back(&router->logging_in, &client->base.link);
+    weir_usec limit = router->conf->client_login_timeout;
+    weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops,
+                     limit > 0 ? router->loop->now + limit : 0);
+}

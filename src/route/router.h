@@ -1,0 +1,412 @@
+/* Private to the route room: its objects and which file moves them.
+ *
+ *   router.c      the router, its clock tick, reaping         destination.c  (database, user) ->
+ * pool admission.c   who may come in, welcome                    binding.c      bind, wait, refuse,
+ * unbind client_relay.c  messages of clients                       server_relay.c messages of
+ * servers statement.c   prepared statement names                    settings.c     session settings
+ *   settling.c    a server after its client                   cancel.c       cancel requests
+ *   upkeep.c      time-outs                                   report.c       what SIGUSR1 shows
+ *   drain.c       reload and shutdown
+ */
+#ifndef WEIR_ROUTE_ROUTER_H
+#define WEIR_ROUTE_ROUTER_H
+
+#include <uthash.h>
+
+#include "gather.h"
+#include "reply_queue.h"
+#include "weir/backend.h"
+#include "weir/conf.h"
+#include "weir/log.h"
+#include "weir/memory.h"
+#include "weir/metrics.h"
+#include "weir/pool.h"
+#include "weir/route.h"
+#include "weir/session.h"
+
+/* What a handler leaves behind. */
+enum step {
+    STEP_MORE, /* go on with the bytes that are left */
+    STEP_WAIT, /* more bytes or an event are needed; keep what is left */
+    STEP_GONE, /* the object must not be touched any more */
+};
+
+/* A cap that is shared by name: of a database or of a user. */
+struct named_cap {
+    UT_hash_handle hh;
+    struct weir_pool_cap servers;
+    int client_limit; /* 0: none */
+    int clients;
+    char name[];
+};
+
+/* Everything for one (database, user): the pool, how to log in, what the server reports. */
+struct destination {
+    UT_hash_handle hh;
+    struct weir_router *router;
+    struct weir_pool *pool;
+    struct weir_pool_limits limits;
+    struct weir_pool_settings settings;
+    const struct weir_database *line; /* in router->conf, NULL when a reload removed it */
+    struct weir_server_target target;
+    struct weir_credentials credentials;
+    struct named_cap *database_cap;
+    struct named_cap *user_cap;
+    char *database; /* as clients name it */
+    char *user;
+    char *server_database;
+    char *server_user;
+    struct weir_list servers;          /* server.link */
+    struct weir_parameters parameters; /* of the newest server connection, before any setting */
+    bool parameters_known;             /* a server of this destination is alive and told us */
+    struct greeting *greetings;        /* ParameterStatus of validated settings */
+    struct weir_buffer last_error;     /* body of the last ErrorResponse at login */
+    char *last_problem;                /* its text, or what else went wrong */
+    enum weir_reason last_reason;
+    struct weir_counters counters;
+    int clients;
+    weir_usec empty_since;
+    char key[]; /* database, zero byte, user: with its length the hash key */
+};
+
+enum server_phase {
+    SERVER_LOGIN,    /* connecting and logging in */
+    SERVER_IDLE,     /* in the pool */
+    SERVER_BOUND,    /* has a client */
+    SERVER_SETTLING, /* its client is gone: drained, rolled back, cleaned */
+    SERVER_PINGING,
+    SERVER_CLOSED, /* freed at the end of the turn */
+};
+
+enum copy_state {
+    COPY_NONE,
+    COPY_IN,       /* the server waits for the client's data */
+    COPY_IN_ENDED, /* CopyDone or CopyFail is on its way */
+    COPY_OUT,
+    COPY_BOTH,
+};
+
+/* Whether the server takes messages or, after an error, skips them until Sync. */
+enum pipeline_state { PIPELINE_OPEN, PIPELINE_SKIPPING };
+
+/* State on the server that belongs to its client and keeps the two together. */
+enum pin {
+    PIN_SQL_PREPARED = 1, /* a statement under the client's own name */
+    PIN_LISTEN = 2,
+    PIN_REPLICATION = 4, /* the connection is the client's for good */
+};
+
+/* What the server connection must have undone or asked before anybody else gets it. */
+enum dirt {
+    DIRT_SETTINGS = 1, /* SET or the like was seen: ask which settings hold now */
+    DIRT_STATE = 2,    /* pinned state: reset before reuse */
+};
+
+/* How far a server without a client has been cleaned. */
+enum clean_step { CLEAN_DRAIN, CLEAN_ROLLBACK, CLEAN_RESET };
+
+/* Where the rest of a message that is passing through goes. */
+enum body_sink { BODY_PASS, BODY_DROP };
+
+struct server {
+    struct weir_server base;
+    struct weir_pool_server slot;
+    struct weir_router *router;
+    struct destination *destination;
+    struct client *client;
+    const struct weir_profile *settings; /* what the connection has now */
+    struct reply_queue replies;
+    struct weir_list link; /* destination->servers; router->doomed_servers when closed */
+    uint32_t body_left;
+    enum body_sink body_sink : 8;
+    enum server_phase phase : 8;
+    enum copy_state copy : 8;
+    enum pipeline_state pipeline : 8;
+    enum clean_step clean_step : 8;
+    uint8_t pins;
+    uint8_t dirt;
+    char status;                        /* of the last ReadyForQuery: I, T or E */
+    bool farewell;                      /* the server said FATAL: it will close */
+    uint32_t sql_prepared;              /* statements under the client's own names */
+    uint64_t binding;                   /* number of the current binding, for eviction */
+    uint64_t unnamed_version;           /* whose unnamed statement it holds, 0 for none of ours */
+    struct prepared *prepared;          /* hash by statement */
+    struct weir_list prepared_order;    /* prepared.link, least recently used first */
+    struct weir_list prepared_unclosed; /* prepared.link, retired but perhaps still on the server */
+    struct weir_list prepared_dead;     /* prepared.link, no longer usable, freed at rest */
+    uint32_t prepared_count;
+    uint64_t shape; /* of the description being read */
+    struct weir_cancel *cancel;
+    struct weir_server_target *replication; /* how a replication connection logs in, else NULL */
+    const struct weir_profile *learned;     /* rows of the settings question so far */
+    struct weir_buffer trouble; /* body of the error that answered one of our own queries */
+    weir_usec bound_at;
+    weir_usec query_at;           /* the running query began */
+    weir_usec idle_at;            /* the last one ended */
+    weir_usec deadline;           /* of login, ping or settling; 0: none */
+    struct weir_buffer slow_text; /* text of the running query when slow queries are logged */
+    enum weir_reason close_reason;
+};
+
+/* What a client's input is for, besides the plain case. */
+enum intake {
+    INTAKE_NORMAL,
+    INTAKE_REFUSED,      /* the next message is the one that was refused */
+    INTAKE_SKIP_TO_SYNC, /* we refused the batch: drop up to Sync, answer that with ReadyForQuery */
+};
+
+struct client {
+    struct weir_client base;
+    struct weir_router *router;
+    struct destination *destination;
+    struct server *server;
+    const struct weir_profile *startup;  /* as asked at login: what RESET goes back to */
+    const struct weir_profile *settings; /* as they are now */
+    struct weir_pool_waiter waiter;
+    struct weir_list link;               /* router->clients or router->doomed_clients */
+    struct weir_task resume;             /* looks at kept input again, later in this turn */
+    struct client_statement *statements; /* hash by name */
+    struct client_statement *unnamed;
+    struct client_statement *deallocating; /* named by a DEALLOCATE under way */
+    uint32_t body_left;
+    enum body_sink body_sink : 8;
+    enum intake intake : 8;
+    bool counted;       /* in the client counts of its destination */
+    bool input_blocked; /* reading is paused until the server side drains */
+    weir_usec since;    /* when the present state began, coarse */
+};
+
+struct weir_router {
+    struct weir_loop *loop;
+    struct weir_conf *conf;
+    struct weir_auth_context *auth;
+    struct weir_user_file *users;
+    struct weir_profile_set *profiles;
+    struct weir_pool_group *group;
+    struct destination *destinations;
+    struct named_cap *database_caps;
+    struct named_cap *user_caps;
+    struct statement *statements; /* the dictionary */
+    struct weir_list logging_in;  /* weir_client.link */
+    struct weir_list clients;     /* client.link: logged in */
+    struct weir_list doomed_clients;
+    struct weir_list doomed_servers;
+    struct weir_task reap;
+    struct weir_task decide;
+    ev_timer tick;
+    struct client **slots; /* cancel pid -> client: the low bits of the pid are the index */
+    uint32_t slot_count;
+    uint32_t slot_next;
+    int client_count;
+    struct retired *retired; /* snapshots that logins under way may still use */
+    uint64_t ticks;
+    uint64_t next_client_id;
+    uint64_t next_server_id;
+    uint64_t next_version;
+    uint64_t next_binding;
+    struct weir_counters counters;
+    struct weir_histogram wait_times;
+    struct weir_histogram transaction_times;
+    weir_usec longest_turn; /* since start */
+    bool draining;
+    struct gather to_server; /* one for each direction: a relay never nests in its own kind */
+    struct gather to_client;
+};
+
+/* --- router.c ------------------------------------------------------------------------------------
+ */
+
+/* Runs the pool's decisions later in this turn. */
+void router_decide_later(struct weir_router *router);
+/* Unlinks from everything and frees at the end of the turn. The stream must be closed. */
+void router_doom_client(struct client *client);
+void router_doom_server(struct server *server);
+void router_who_client(const struct client *client, struct weir_log_who *who, char *peer,
+                       size_t peer_size);
+void router_who_server(const struct server *server, struct weir_log_who *who, char *peer,
+                       size_t peer_size);
+/* echo_pool: one line per pool event. */
+void router_echo(const struct server *server, const char *event, const char *detail);
+
+/* --- admission.c
+ * ----------------------------------------------------------------------------------- */
+
+extern const struct weir_session_ops router_session_ops;
+/* A greeting client has its server with its settings applied: welcome it. */
+void admission_welcome_from_server(struct client *client);
+/* The settings of a greeting client were refused, or no server could be had. */
+void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
+                      const struct weir_buffer *server_error);
+void admission_forget_greetings(struct destination *destination);
+
+/* --- destination.c
+ * --------------------------------------------------------------------------------- */
+
+/* Finds or creates; NULL when the database is unknown. */
+struct destination *destination_get(struct weir_router *router, const char *database,
+                                    const char *user);
+/* Reads settings, limits and target anew from the router's configuration. True: the target differs.
+ */
+bool destination_configure(struct destination *destination);
+/* Opens a server connection for the pool (DO_OPEN). */
+void destination_open(struct destination *destination);
+/* Opens one for a replication client; NULL when the pool is full. */
+struct server *destination_open_replication(struct destination *destination, struct client *client);
+/* The login of this server took longer than server_connect_timeout. */
+void destination_login_timed_out(struct server *server);
+void destination_destroy(struct destination *destination);
+/* Destinations without clients and servers for a long time go. */
+void destination_collect(struct weir_router *router);
+
+/* --- binding.c
+ * ------------------------------------------------------------------------------------- */
+
+/* The client needs a server: MORE = it has one now, WAIT = it waits (or is held), GONE = refused
+ * and closed. */
+enum step binding_want(struct client *client);
+/* Joins the two and brings the settings in step. Returns as binding_want. */
+enum step binding_bind(struct client *client, struct server *server);
+/* True when nothing of the client is on the server any more. */
+bool binding_is_over(const struct server *server);
+/* Takes the two apart at a transaction boundary; the server goes back to the pool. */
+void binding_release(struct server *server);
+/* Takes the two apart because the client goes: the server is settled. */
+void binding_abandon(struct client *client, enum weir_reason reason);
+/* ERROR and ReadyForQuery in answer to what the client asked; its session goes on. */
+void binding_refuse(struct client *client, enum weir_reason reason, const char *text,
+                    const char *detail, const char *hint);
+/* Refused with the server's own error (body of an ErrorResponse), severity ERROR. */
+void binding_refuse_as_server(struct client *client, enum weir_reason reason, const uint8_t *body,
+                              size_t length);
+/* Ends a client: tells it the reason if the reason has an SQLSTATE, closes when output has drained.
+ */
+void binding_end_client(struct client *client, enum weir_reason reason, const char *text);
+/* A connection to the server ended or must end, whatever it was doing. */
+void binding_lose_server(struct server *server, enum weir_reason reason);
+/* Carries out one decision of the pool. */
+void binding_decide(struct weir_router *router, const struct weir_pool_decision *decision);
+
+/* --- client_relay.c, server_relay.c
+ * ------------------------------------------------------------------ */
+
+void client_relay_event(struct weir_stream *stream, unsigned events);
+/* Looks at the kept input of the client, as if it had just come. */
+void client_relay_resume(struct weir_task *task);
+void server_relay_event(struct weir_stream *stream, unsigned events);
+/* Everything read has been dealt with: is the server free, or due for its next step? */
+void server_at_rest(struct server *server);
+/* An ordered reply is due: queue it. */
+void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
+                   enum reply_purpose purpose, void *subject);
+
+/* --- statement.c
+ * ------------------------------------------------------------------------------------- */
+
+/* One text with its parameter types, shared by all clients. */
+struct statement {
+    UT_hash_handle hh;
+    uint32_t references;
+    uint32_t length;
+    uint8_t body[]; /* as in Parse, after the name: text, zero byte, number of types, types */
+};
+
+/* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
+ * was analysed before it is older than what the client asked for. `shape` is a digest of the
+ * description that the client was given, 0 when it never asked for one. */
+struct client_statement {
+    UT_hash_handle hh;
+    struct statement *statement;
+    uint64_t version;
+    uint64_t shape;
+    bool confirmed;    /* ParseComplete was seen */
+    bool referred;     /* a reply on its way may point here */
+    bool materialised; /* it is on the bound server under the client's own name, too */
+    char name[];
+};
+
+/* A statement that a server connection holds under a private name made of `version`. */
+struct prepared {
+    UT_hash_handle hh;
+    struct weir_list link;
+    struct statement *statement;
+    uint64_t version;
+    uint64_t shape;
+    uint64_t binding; /* last binding that used it: never evicted within it */
+    bool confirmed;
+    char name[24];
+};
+
+/* Each takes one whole message (header included) of a bound client and emits to router->to_server.
+ */
+enum step statement_parse(struct client *client, const uint8_t *message, uint32_t total);
+enum step statement_bind(struct client *client, const uint8_t *message, size_t have,
+                         uint32_t total);
+enum step statement_describe(struct client *client, const uint8_t *message, uint32_t total);
+enum step statement_close(struct client *client, const uint8_t *message, uint32_t total);
+/* A simple query or Parse text begins with EXECUTE, DEALLOCATE or PREPARE: names are one namespace
+ * with protocol-level names, so the named one is put on the server under the client's own name. */
+void statement_sql(struct client *client, const char *text, size_t length);
+/* Results, in queue order. */
+void statement_on_success(struct server *server, const struct reply *reply);
+void statement_on_dropped(struct server *server, const struct reply *reply);
+void statement_on_shape(struct server *server, const struct reply *reply, uint64_t shape);
+/* CommandComplete tags. */
+void statement_on_deallocate(struct server *server);
+void statement_on_deallocate_all(struct server *server);
+/* The client goes: its names go, entries in flight forget them. */
+void statement_forget_client(struct client *client);
+void statement_forget_unnamed(struct client *client);
+void statement_forget_server(struct server *server);
+/* Frees copies that were dropped, when nothing in flight can refer to them. */
+void statement_at_rest(struct server *server);
+
+/* --- settings.c
+ * -------------------------------------------------------------------------------------- */
+
+/* Sends what makes server->settings equal to the client's. True: the client must be held until the
+ * answer is there. */
+bool settings_sync(struct server *server, struct client *client);
+void settings_on_synced(struct server *server);
+/* ParameterStatus while a client is bound. */
+void settings_on_reported(struct server *server, const char *name, const char *value);
+/* Asks the server which settings hold; the client is held meanwhile. */
+void settings_ask(struct server *server);
+void settings_on_row(struct server *server, const uint8_t *body, size_t length);
+void settings_on_learned(struct server *server);
+
+/* --- settling.c
+ * -------------------------------------------------------------------------------------- */
+
+/* The client has gone; the server finishes what runs, then is cleaned and reused or closed. */
+void settling_begin(struct server *server, bool cancel);
+/* Something was answered: the next step. The server may be closed afterwards. */
+void settling_go_on(struct server *server);
+
+/* --- cancel.c
+ * ------------------------------------------------------------------------------------------ */
+
+void cancel_assign_key(struct client *client);
+void cancel_forget_key(struct client *client);
+void cancel_request(struct weir_router *router, uint32_t pid, const uint8_t *key, size_t length);
+/* Cancels what runs on the server now. No-op when a cancel is under way. */
+void cancel_server(struct server *server);
+
+/* --- upkeep.c
+ * -------------------------------------------------------------------------------------------- */
+
+void upkeep_tick(struct weir_router *router);
+
+/* --- drain.c
+ * --------------------------------------------------------------------------------------------- */
+
+void drain_create_pools(struct weir_router *router);
+void drain_free_retired(struct weir_router *router);
+
+/* --- report.c
+ * -------------------------------------------------------------------------------------------- */
+
+/* "3 running, 5 idle in transaction, 1 slow reader": who holds the connections of the pool. */
+void report_holders(const struct destination *destination, char *text, size_t size);
+void report_slow_query(struct server *server);
+
+#endif

@@ -1,0 +1,565 @@
+/* From the server to its client: every message is matched with the head of the queue of expected
+ * replies, which says whether it is passed on, swallowed or changed. Rows are passed by length. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+/* Messages other than rows are held whole, up to this. */
+#define WHOLE_MAX          (64u * 1024 * 1024)
+#define SERVER_MESSAGE_MAX 0x7fffffffu
+
+static size_t smaller(size_t left, size_t right)
+{
+    return left < right ? left : right;
+}
+
+void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
+                   enum reply_purpose purpose, void *subject)
+{
+    if (server->replies.count == 0)
+        server->query_at = server->router->loop->now;
+    struct reply *reply = reply_push(&server->replies);
+    reply->kind = (uint8_t)kind;
+    reply->action = (uint8_t)action;
+    reply->purpose = (uint8_t)purpose;
+    reply->subject = subject;
+    reply->second = NULL;
+}
+
+static enum step broken(struct server *server, const char *what, char type)
+{
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_error(&who, "protocol", "%s: message type '%c' (%d)", what, type >= ' ' ? type : '?',
+                   type);
+    gather_flush(&server->router->to_client);
+    binding_lose_server(server, WEIR_REASON_SERVER_PROTOCOL);
+    return STEP_GONE;
+}
+
+static inline void forward(struct server *server, const uint8_t *message, size_t length)
+{
+    gather_pass(&server->router->to_client, message, length);
+}
+
+static bool tag_is(const uint8_t *body, size_t length, const char *tag)
+{
+    size_t size = strlen(tag) + 1;
+    return length == size && memcmp(body, tag, size) == 0;
+}
+
+/* Command tags that tell of session state. They only decide when to ask or to keep. */
+static void mind_tag(struct server *server, const uint8_t *body, size_t length)
+{
+    switch (body[0]) {
+    case 'S':
+        if (tag_is(body, length, "SET"))
+            server->dirt |= DIRT_SETTINGS;
+        break;
+    case 'R':
+        if (tag_is(body, length, "RESET"))
+            server->dirt |= DIRT_SETTINGS;
+        break;
+    case 'P':
+        if (tag_is(body, length, "PREPARE")) {
+            server->sql_prepared++;
+            server->pins |= PIN_SQL_PREPARED;
+            server->dirt |= DIRT_STATE;
+        }
+        break;
+    case 'L':
+        if (tag_is(body, length, "LISTEN")) {
+            server->pins |= PIN_LISTEN;
+            server->dirt |= DIRT_STATE;
+        }
+        break;
+    case 'D':
+        if (tag_is(body, length, "DEALLOCATE")) {
+            statement_on_deallocate(server);
+        } else if (tag_is(body, length, "DEALLOCATE ALL")) {
+            statement_on_deallocate_all(server);
+        } else if (tag_is(body, length, "DISCARD ALL")) {
+            statement_on_deallocate_all(server);
+            server->pins = 0;
+            server->dirt = DIRT_SETTINGS;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* Pops the head when it is of `kind`; what was asked for on the client's behalf is not passed on.
+ */
+static enum step complete(struct server *server, enum reply_kind kind, const uint8_t *message,
+                          uint32_t total)
+{
+    struct reply *head = reply_head(&server->replies);
+    if (head == NULL || head->kind != kind)
+        return broken(server, "reply without a question", (char)message[0]);
+    struct reply done = *head;
+    reply_pop(&server->replies);
+    if (done.action == REPLY_FORWARD)
+        forward(server, message, total);
+    if (done.purpose != PURPOSE_CLIENT)
+        statement_on_success(server, &done);
+    return STEP_MORE;
+}
+
+static uint64_t digest(uint64_t state, const void *bytes, size_t length)
+{
+    const uint8_t *at = bytes;
+    for (size_t i = 0; i < length; i++)
+        state = (state ^ at[i]) * 0x100000001b3u;
+    return state;
+}
+
+/* Names, types and modifiers of the columns: what PostgreSQL compares before it says "cached plan
+ * must not change result type". Table and column numbers do not count. */
+static uint64_t digest_columns(uint64_t state, const uint8_t *body, size_t length)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, body, length);
+    uint16_t columns = weir_read_u16(&reader);
+    for (uint16_t i = 0; i < columns && !reader.failed; i++) {
+        const char *name = weir_read_string(&reader);
+        weir_read_bytes(&reader, 6);
+        const uint8_t *type = weir_read_bytes(&reader, 10);
+        weir_read_u16(&reader);
+        if (name != NULL && type != NULL) {
+            state = digest(state, name, strlen(name) + 1);
+            state = digest(state, type, 10);
+        }
+    }
+    return state;
+}
+
+static enum step take_description(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct reply *head = reply_head(&server->replies);
+    const uint8_t *body = message + WEIR_WIRE_HEADER;
+    size_t length = total - WEIR_WIRE_HEADER;
+    if (head == NULL)
+        return broken(server, "reply without a question", (char)message[0]);
+    if (head->kind == REPLY_QUERY || head->kind == REPLY_EXECUTE) {
+        if (head->action == REPLY_FORWARD)
+            forward(server, message, total);
+        return STEP_MORE;
+    }
+    if (head->kind != REPLY_DESCRIBE_STATEMENT)
+        return complete(server, REPLY_DESCRIBE_PORTAL, message, total);
+    if (message[0] == 't') {
+        server->shape = digest(0xcbf29ce484222325u, body, length);
+        if (head->action == REPLY_FORWARD)
+            forward(server, message, total);
+        return STEP_MORE;
+    }
+    uint64_t shape = digest_columns(server->shape, body, message[0] == 'T' ? length : 0);
+    struct reply done = *head;
+    enum step step = complete(server, REPLY_DESCRIBE_STATEMENT, message, total);
+    if (step == STEP_MORE && done.purpose != PURPOSE_CLIENT)
+        statement_on_shape(server, &done, shape == 0 ? 1 : shape);
+    return step;
+}
+
+static enum step take_command_complete(struct server *server, const uint8_t *message,
+                                       uint32_t total)
+{
+    struct reply *head = reply_head(&server->replies);
+    if (head == NULL)
+        return broken(server, "reply without a question", (char)message[0]);
+    if (head->action == REPLY_FORWARD) {
+        if (message[0] == 'C' && total > WEIR_WIRE_HEADER + 1)
+            mind_tag(server, message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER);
+        forward(server, message, total);
+    }
+    if (head->kind == REPLY_QUERY)
+        return STEP_MORE;
+    if (head->kind != REPLY_EXECUTE)
+        return broken(server, "reply without a question", (char)message[0]);
+    server->copy = COPY_NONE;
+    reply_pop(&server->replies);
+    return STEP_MORE;
+}
+
+static enum step take_copy_begin(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct reply *head = reply_head(&server->replies);
+    if (head == NULL || (head->kind != REPLY_QUERY && head->kind != REPLY_EXECUTE))
+        return broken(server, "COPY without a question", (char)message[0]);
+    server->copy = message[0] == 'G' ? COPY_IN : message[0] == 'H' ? COPY_OUT : COPY_BOTH;
+    /* Syncs that were sent before the client knew that its command was a COPY are ignored by the
+     * server, which reads them as part of the copy data stream. */
+    if (server->copy == COPY_IN && head->kind == REPLY_EXECUTE) {
+        struct reply saved = *head;
+        while (server->replies.count > 1 && reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
+            reply_pop(&server->replies);
+            *reply_head(&server->replies) = saved;
+        }
+    }
+    if (head->action == REPLY_FORWARD)
+        forward(server, message, total);
+    return STEP_MORE;
+}
+
+/* --- errors
+ * ------------------------------------------------------------------------------------------ */
+
+static bool is_fatal(const struct weir_error_fields *fields)
+{
+    const char *severity = fields->severity_raw != NULL ? fields->severity_raw : fields->severity;
+    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
+/* After an error the server skips to Sync: whatever was asked before it gets no answer. Newest
+ * first, so that what later messages undid of earlier ones comes back in order. */
+static void drop_to_sync(struct server *server)
+{
+    struct reply_queue *queue = &server->replies;
+    uint32_t dropped = 0;
+    while (dropped < queue->count && reply_at(queue, dropped)->kind != REPLY_SYNC)
+        dropped++;
+    for (uint32_t i = dropped; i > 0; i--)
+        statement_on_dropped(server, reply_at(queue, i - 1));
+    for (uint32_t i = 0; i < dropped; i++)
+        reply_pop(queue);
+    if (queue->count == 0)
+        server->pipeline = PIPELINE_SKIPPING;
+}
+
+static void send_changed_error(struct server *server, const struct weir_error_fields *fields,
+                               const char *sqlstate, const char *text)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_error(&writer, fields->severity != NULL ? fields->severity : "ERROR", sqlstate, text,
+                     NULL, NULL);
+    if (!writer.failed)
+        gather_copy(&server->router->to_client, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+}
+
+static void forward_error(struct server *server, const struct reply *head,
+                          const struct weir_error_fields *fields, const uint8_t *message,
+                          uint32_t total)
+{
+    const char *sqlstate = fields->sqlstate != NULL ? fields->sqlstate : "";
+    if (head != NULL && head->purpose == PURPOSE_DUPLICATE && strcmp(sqlstate, "42P05") == 0) {
+        const struct client_statement *named = head->subject;
+        char *text = weir_format("prepared statement \"%s\" already exists", named->name);
+        send_changed_error(server, fields, "42P05", text);
+        free(text);
+    } else if (head != NULL && head->purpose == PURPOSE_PLAN_CHANGED &&
+               strcmp(sqlstate, "26000") == 0) {
+        send_changed_error(server, fields, "0A000", "cached plan must not change result type");
+    } else {
+        forward(server, message, total);
+    }
+}
+
+static enum step take_error(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct weir_error_fields fields = {0};
+    weir_error_parse(message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER, &fields);
+    struct reply *head = reply_head(&server->replies);
+    bool fatal = is_fatal(&fields);
+    if (fatal)
+        server->farewell = true;
+    if (head == NULL && !fatal)
+        return broken(server, "error without a question", 'E');
+    if (head == NULL || (fatal && server->client != NULL)) {
+        /* A client that is idle at a transaction boundary is not concerned: it was not running. */
+        if (server->client != NULL)
+            forward(server, message, total);
+        return STEP_MORE;
+    }
+    server->copy = COPY_NONE;
+    if (head->action == REPLY_SWALLOW) {
+        weir_buffer_clear(&server->trouble);
+        if (!weir_buffer_append(&server->trouble, message + WEIR_WIRE_HEADER,
+                                total - WEIR_WIRE_HEADER))
+            return broken(server, "out of memory", 'E');
+    } else {
+        forward_error(server, head, &fields, message, total);
+    }
+    if (head->kind != REPLY_QUERY && head->kind != REPLY_FUNCTION && head->kind != REPLY_SYNC)
+        drop_to_sync(server);
+    return STEP_MORE;
+}
+
+/* --- ReadyForQuery
+ * ------------------------------------------------------------------------------------ */
+
+static void count_query(struct server *server)
+{
+    struct weir_router *router = server->router;
+    router->counters.queries++;
+    server->destination->counters.queries++;
+    weir_usec limit = server->destination->settings.log_slow_queries;
+    if (__builtin_expect(limit > 0, 0) && router->loop->now - server->query_at >= limit)
+        report_slow_query(server);
+}
+
+static void wake_client(struct server *server)
+{
+    struct client *client = server->client;
+    if (client == NULL)
+        return;
+    if (client->base.state == WEIR_CLIENT_HELD)
+        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    weir_loop_defer(server->router->loop, &client->resume);
+}
+
+static enum step take_ready(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct reply *head = reply_head(&server->replies);
+    if (total != WEIR_WIRE_HEADER + 1 || head == NULL ||
+        (head->kind != REPLY_QUERY && head->kind != REPLY_SYNC && head->kind != REPLY_FUNCTION))
+        return broken(server, "ReadyForQuery out of order", 'Z');
+    struct reply done = *head;
+    reply_pop(&server->replies);
+    server->status = (char)message[WEIR_WIRE_HEADER];
+    server->idle_at = server->router->loop->now;
+    server->copy = COPY_NONE;
+    if (done.action == REPLY_FORWARD) {
+        forward(server, message, total);
+        count_query(server);
+        if (server->replies.count > 0)
+            server->query_at = server->router->loop->now;
+        if (server->client != NULL && server->client->input_blocked)
+            weir_loop_defer(server->router->loop, &server->client->resume);
+        return STEP_MORE;
+    }
+    switch (done.purpose) {
+    case PURPOSE_SETTINGS:
+        settings_on_synced(server);
+        break;
+    case PURPOSE_LEARN:
+        settings_on_learned(server);
+        wake_client(server);
+        break;
+    default:
+        break;
+    }
+    return STEP_MORE;
+}
+
+/* --- what may come at any time
+ * --------------------------------------------------------------------------- */
+
+static bool is_ours(const struct server *server)
+{
+    const struct reply *head = reply_head(&server->replies);
+    return server->phase != SERVER_BOUND || (head != NULL && head->action == REPLY_SWALLOW);
+}
+
+static enum step take_parameter(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER);
+    const char *name = weir_read_string(&reader);
+    const char *value = weir_read_string(&reader);
+    if (reader.failed)
+        return broken(server, "malformed ParameterStatus", 'S');
+    weir_parameters_set(&server->base.parameters, name, value);
+    if (!is_ours(server)) {
+        settings_on_reported(server, name, value);
+        forward(server, message, total);
+    } else if (server->phase == SERVER_IDLE && server->settings->count == 0) {
+        /* The administrator changed a default of the server. */
+        weir_parameters_set(&server->destination->parameters, name, value);
+        admission_forget_greetings(server->destination);
+    }
+    return STEP_MORE;
+}
+
+static enum step take(struct server *server, const uint8_t *message, uint32_t total)
+{
+    switch (message[0]) {
+    case 'C':
+    case 'I':
+    case 's':
+        return take_command_complete(server, message, total);
+    case 'Z':
+        return take_ready(server, message, total);
+    case 'T':
+    case 't':
+    case 'n':
+        return take_description(server, message, total);
+    case '1':
+        return complete(server, REPLY_PARSE, message, total);
+    case '2':
+        return complete(server, REPLY_BIND, message, total);
+    case '3':
+        return complete(server, REPLY_CLOSE, message, total);
+    case 'E':
+        return take_error(server, message, total);
+    case 'G':
+    case 'H':
+    case 'W':
+        return take_copy_begin(server, message, total);
+    case 'c':
+        if (server->copy == COPY_OUT)
+            server->copy = COPY_NONE;
+        if (!is_ours(server))
+            forward(server, message, total);
+        return STEP_MORE;
+    case 'S':
+        return take_parameter(server, message, total);
+    case 'N':
+    case 'A':
+        if (!is_ours(server))
+            forward(server, message, total);
+        return STEP_MORE;
+    default:
+        return broken(server, "unexpected message", (char)message[0]);
+    }
+}
+
+/* Rows, copy data and function results: passed by length, never held. */
+static enum step take_bulk(struct server *server, const uint8_t *message, size_t have,
+                           uint32_t total, size_t *taken)
+{
+    const struct reply *head = reply_head(&server->replies);
+    if (head == NULL)
+        return broken(server, "row without a question", (char)message[0]);
+    if (head->purpose == PURPOSE_LEARN) {
+        if (have < total && total <= WHOLE_MAX)
+            return STEP_WAIT;
+        settings_on_row(server, message + WEIR_WIRE_HEADER,
+                        smaller(have, total) - WEIR_WIRE_HEADER);
+    }
+    size_t part = smaller(have, total);
+    server->body_sink = head->action == REPLY_FORWARD ? BODY_PASS : BODY_DROP;
+    if (server->body_sink == BODY_PASS)
+        forward(server, message, part);
+    server->body_left = (uint32_t)(total - part);
+    *taken = part;
+    return STEP_MORE;
+}
+
+/* --- the walk
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static enum step walk(struct server *server, const uint8_t **position, const uint8_t *end)
+{
+    const uint8_t *at = *position;
+    enum step step = STEP_MORE;
+    while (step == STEP_MORE && at < end) {
+        size_t have = (size_t)(end - at), taken = 0;
+        if (server->body_left > 0) {
+            taken = smaller(server->body_left, have);
+            if (server->body_sink == BODY_PASS)
+                forward(server, at, taken);
+            server->body_left -= (uint32_t)taken;
+            at += taken;
+            continue;
+        }
+        if (have < WEIR_WIRE_HEADER)
+            break;
+        uint32_t size = weir_get_u32(at + 1);
+        if (size < 4 || size >= SERVER_MESSAGE_MAX)
+            return broken(server, "message of impossible length", (char)at[0]);
+        uint32_t total = size + 1;
+        if (at[0] == 'D' || at[0] == 'd' || at[0] == 'V') {
+            step = take_bulk(server, at, have, total, &taken);
+        } else if (have < total) {
+            if (total > WHOLE_MAX)
+                return broken(server, "message of impossible length", (char)at[0]);
+            break;
+        } else {
+            step = take(server, at, total);
+            taken = total;
+        }
+        if (step == STEP_GONE)
+            return step;
+        if (step == STEP_MORE)
+            at += taken;
+    }
+    *position = at;
+    return STEP_WAIT;
+}
+
+/* What one read brought has been dealt with: is the server free, or due for its next step? */
+void server_at_rest(struct server *server)
+{
+    if (server->replies.count > 0)
+        return;
+    switch (server->phase) {
+    case SERVER_BOUND:
+        if (binding_is_over(server))
+            binding_release(server);
+        else if (server->destination->settings.pool_mode == WEIR_POOL_STATEMENT &&
+                 server->status == 'T' && server->client != NULL)
+            binding_end_client(server->client, WEIR_REASON_STATEMENT_MODE, NULL);
+        break;
+    case SERVER_SETTLING:
+        settling_go_on(server);
+        break;
+    case SERVER_PINGING:
+        if (weir_buffer_length(&server->trouble) > 0) {
+            binding_lose_server(server, WEIR_REASON_PING_FAILED);
+            break;
+        }
+        server->phase = SERVER_IDLE;
+        server->deadline = 0;
+        weir_pool_checked(&server->slot, true, server->router->loop->now);
+        router_decide_later(server->router);
+        break;
+    default:
+        break;
+    }
+}
+
+static void mind_pressure(struct server *server)
+{
+    struct client *client = server->client;
+    if (client != NULL &&
+        weir_stream_unsent(&client->base.stream) > server->router->conf->client_memory_limit)
+        weir_stream_pause(&server->base.stream);
+}
+
+static void on_readable(struct server *server)
+{
+    struct weir_router *router = server->router;
+    uint8_t *bytes;
+    size_t length;
+    enum weir_io io = weir_stream_receive(&server->base.stream, &bytes, &length);
+    if (io == WEIR_IO_WAIT)
+        return;
+    if (__builtin_expect(io != WEIR_IO_OK, 0)) {
+        binding_lose_server(server, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE
+                                                     : WEIR_REASON_SERVER_LOST);
+        return;
+    }
+    router->counters.bytes_from_servers += length;
+    struct client *client = server->client;
+    gather_begin(&router->to_client, client != NULL ? &client->base.stream : NULL);
+    const uint8_t *at = bytes, *end = bytes + length;
+    if (walk(server, &at, end) == STEP_GONE)
+        return;
+    bool sent = gather_flush(&router->to_client);
+    if (!weir_stream_keep(&server->base.stream, at, (size_t)(end - at))) {
+        binding_lose_server(server, WEIR_REASON_MEMORY_LIMIT);
+        return;
+    }
+    if (!sent && server->client != NULL) {
+        binding_end_client(server->client, WEIR_REASON_CLIENT_RESET, NULL);
+        return;
+    }
+    mind_pressure(server);
+    server_at_rest(server);
+}
+
+void server_relay_event(struct weir_stream *stream, unsigned events)
+{
+    struct server *server = weir_container_of(stream, struct server, base.stream);
+    if (events & WEIR_STREAM_DRAINED && server->client != NULL && server->client->input_blocked)
+        weir_loop_defer(server->router->loop, &server->client->resume);
+    /* A failed write is not the end yet: what the server said before it went may still be read. */
+    if (events & (WEIR_STREAM_READABLE | WEIR_STREAM_FAILED))
+        on_readable(server);
+}

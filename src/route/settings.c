@@ -1,0 +1,228 @@
+/* Session settings: each client's are known, and hold on whatever server connection it gets.
+ *
+ * What a client asked for at login is applied by set_config, which reads a value exactly as the
+ * startup packet does. What it changes later is learned from the server: reported settings by
+ * ParameterStatus, all others by asking pg_settings after a transaction in which SET or RESET was
+ * seen. Equal profiles are the same pointer, so equal settings cost nothing. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+
+#define ASK_SETTINGS                                                                               \
+    "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' UNION ALL "         \
+    "SELECT 'role', pg_catalog.current_setting('role') "                                           \
+    "WHERE pg_catalog.current_setting('role') <> 'none'"
+
+/* E'' strings mean the same whatever standard_conforming_strings says. */
+static void write_literal(struct weir_writer *writer, const char *text)
+{
+    weir_write_bytes(writer, "E'", 2);
+    for (; *text != '\0'; text++) {
+        if (*text == '\'' || *text == '\\')
+            weir_write_u8(writer, (uint8_t)*text);
+        weir_write_u8(writer, (uint8_t)*text);
+    }
+    weir_write_u8(writer, '\'');
+}
+
+static void write_set(struct weir_writer *writer, const struct weir_setting *setting)
+{
+    static const char open[] = "SELECT pg_catalog.set_config(";
+    weir_write_bytes(writer, open, sizeof(open) - 1);
+    write_literal(writer, setting->name);
+    weir_write_u8(writer, ',');
+    write_literal(writer, setting->value);
+    weir_write_bytes(writer, ",false);", 8);
+}
+
+static void write_reset(struct weir_writer *writer, const char *name)
+{
+    weir_write_bytes(writer, "RESET ", 6);
+    /* Parts of a name are quoted one by one: a dot separates them. */
+    weir_write_u8(writer, '"');
+    for (const char *at = name; *at != '\0'; at++) {
+        if (*at == '.') {
+            weir_write_bytes(writer, "\".\"", 3);
+            continue;
+        }
+        if (*at == '"')
+            weir_write_u8(writer, '"');
+        weir_write_u8(writer, (uint8_t)*at);
+    }
+    weir_write_bytes(writer, "\";", 2);
+}
+
+/* Cannot fail on the server, so nobody needs to wait for the answer. */
+static bool is_harmless(const char *name)
+{
+    return strcmp(name, "application_name") == 0;
+}
+
+/* Writes the statements that lead from one profile to the other; true when one of them may fail. */
+static bool write_difference(struct weir_writer *writer, const struct weir_profile *from,
+                             const struct weir_profile *to)
+{
+    bool may_fail = false;
+    for (uint32_t i = 0; i < from->count; i++) {
+        const char *name = from->settings[i].name;
+        if (weir_profile_value(to, name) == NULL) {
+            write_reset(writer, name);
+            may_fail |= !is_harmless(name);
+        }
+    }
+    for (uint32_t i = 0; i < to->count; i++) {
+        const char *value = weir_profile_value(from, to->settings[i].name);
+        if (value == NULL || strcmp(value, to->settings[i].value) != 0) {
+            write_set(writer, &to->settings[i]);
+            may_fail |= !is_harmless(to->settings[i].name);
+        }
+    }
+    return may_fail;
+}
+
+bool settings_sync(struct server *server, struct client *client)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    size_t message = weir_message_begin(&writer, 'Q');
+    bool may_fail = write_difference(&writer, server->settings, client->settings);
+    weir_write_u8(&writer, 0);
+    weir_message_end(&writer, message);
+    gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    weir_buffer_clear(&server->trouble);
+    server->unnamed_version = 0;
+    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_SETTINGS, NULL);
+    server->router->counters.setting_syncs++;
+    if (!may_fail) {
+        weir_profile_unref(server->settings);
+        server->settings = weir_profile_ref(client->settings);
+    }
+    return may_fail;
+}
+
+static void take_profile(const struct weir_profile **place, const struct weir_profile *profile)
+{
+    weir_profile_unref(*place);
+    *place = profile;
+}
+
+void settings_on_synced(struct server *server)
+{
+    struct client *client = server->client;
+    bool refused = weir_buffer_length(&server->trouble) > 0;
+    if (client == NULL) {
+        /* It went away meanwhile: what holds now is not known exactly. */
+        server->dirt |= DIRT_SETTINGS;
+        return;
+    }
+    if (!refused) {
+        if (server->settings != client->settings)
+            take_profile(&server->settings, weir_profile_ref(client->settings));
+        if (client->base.state == WEIR_CLIENT_GREETING) {
+            admission_welcome_from_server(client);
+        } else if (client->base.state == WEIR_CLIENT_HELD) {
+            weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+            weir_loop_defer(server->router->loop, &client->resume);
+        }
+        return;
+    }
+    struct weir_buffer trouble = server->trouble;
+    server->trouble = (struct weir_buffer){0};
+    if (client->base.state == WEIR_CLIENT_GREETING) {
+        admission_refuse(client, WEIR_REASON_SETTING_REFUSED, NULL, &trouble);
+    } else {
+        binding_release(server);
+        binding_refuse_as_server(client, WEIR_REASON_SETTING_REFUSED, weir_buffer_bytes(&trouble),
+                                 weir_buffer_length(&trouble));
+    }
+    weir_buffer_clear(&trouble);
+}
+
+void settings_on_reported(struct server *server, const char *name, const char *value)
+{
+    struct client *client = server->client;
+    if (client == NULL || !weir_parameter_is_setting(name))
+        return;
+    /* A value that is the server's own default needs no setting, unless the client asked for it. */
+    char lower[64];
+    size_t length = 0;
+    for (; name[length] != '\0' && length + 1 < sizeof(lower); length++)
+        lower[length] = (char)tolower((unsigned char)name[length]);
+    lower[length] = '\0';
+    const char *usual = weir_parameters_get(&server->destination->parameters, name);
+    bool plain = usual != NULL && strcmp(usual, value) == 0 &&
+                 weir_profile_value(client->startup, lower) == NULL;
+    const struct weir_profile *profile =
+        weir_profile_with(client->settings, name, plain ? NULL : value);
+    if (profile != client->settings) {
+        take_profile(&client->settings, weir_profile_ref(profile));
+        take_profile(&server->settings, weir_profile_ref(profile));
+    }
+    weir_profile_unref(profile);
+}
+
+void settings_ask(struct server *server)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_query(&writer, ASK_SETTINGS);
+    gather_begin(&server->router->to_server, &server->base.stream);
+    gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    weir_buffer_clear(&server->trouble);
+    server->unnamed_version = 0;
+    server->dirt &= (uint8_t)~DIRT_SETTINGS;
+    take_profile(&server->learned, weir_profile_empty(server->router->profiles));
+    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_LEARN, NULL);
+    if (server->client != NULL)
+        weir_client_set_state(&server->client->base, WEIR_CLIENT_HELD);
+    gather_flush(&server->router->to_server);
+}
+
+static char *read_column(struct weir_reader *reader)
+{
+    uint32_t length = weir_read_u32(reader);
+    if (length == UINT32_MAX)
+        return weir_strdup("");
+    const uint8_t *bytes = weir_read_bytes(reader, length);
+    return bytes == NULL ? NULL : weir_strndup((const char *)bytes, length);
+}
+
+void settings_on_row(struct server *server, const uint8_t *body, size_t length)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, body, length);
+    uint16_t columns = weir_read_u16(&reader);
+    char *name = columns == 2 ? read_column(&reader) : NULL;
+    char *value = columns == 2 ? read_column(&reader) : NULL;
+    if (name != NULL && value != NULL && server->learned != NULL)
+        take_profile(&server->learned, weir_profile_with(server->learned, name, value));
+    free(name);
+    free(value);
+}
+
+void settings_on_learned(struct server *server)
+{
+    const struct weir_profile *learned = server->learned;
+    struct client *client = server->client;
+    server->learned = NULL;
+    if (weir_buffer_length(&server->trouble) > 0 || client == NULL) {
+        weir_profile_unref(learned);
+        server->dirt |= DIRT_STATE;
+        weir_buffer_clear(&server->trouble);
+        return;
+    }
+    take_profile(&server->settings, weir_profile_ref(learned));
+    /* What the client asked for at login and what is not set any more was RESET: on a direct
+     * connection that goes back to the value of the login. */
+    const struct weir_profile *settings = learned;
+    for (uint32_t i = 0; i < client->startup->count; i++) {
+        const struct weir_setting *setting = &client->startup->settings[i];
+        if (weir_profile_value(settings, setting->name) == NULL)
+            take_profile(&settings, weir_profile_with(settings, setting->name, setting->value));
+    }
+    take_profile(&client->settings, settings);
+}

@@ -1,0 +1,119 @@
+/* Time-outs, ten times a second. Precision is the tick; nothing here runs per query. */
+#include <stdlib.h>
+
+#include "router.h"
+
+/* A client that does not take its last words. */
+#define ENDING_LIMIT (5 * WEIR_SEC)
+
+static void tick_logins(struct weir_router *router)
+{
+    weir_list_for_safe(link, &router->logging_in) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        const struct weir_client_login *login = client->base.login;
+        if (login == NULL || login->deadline == 0 || router->loop->now < login->deadline)
+            break; /* in order of arrival: the later ones have later deadlines */
+        weir_client_refuse_login(&client->base, WEIR_REASON_LOGIN_TIMEOUT,
+                                 "login took too long (client_login_timeout)", NULL, NULL);
+    }
+}
+
+static bool is_over(weir_usec limit, weir_usec since, weir_usec now)
+{
+    return limit > 0 && since > 0 && now - since >= limit;
+}
+
+static void tick_bound(struct client *client, weir_usec now)
+{
+    struct server *server = client->server;
+    const struct weir_pool_settings *settings = &server->destination->settings;
+    bool running = server->replies.count > 0;
+    if (running && is_over(settings->query_timeout, server->query_at, now))
+        cancel_server(server);
+    if (is_over(settings->transaction_timeout, server->bound_at, now)) {
+        binding_end_client(client, WEIR_REASON_TRANSACTION_TIMEOUT, NULL);
+        return;
+    }
+    if (!running && server->status != 'I' &&
+        is_over(settings->idle_transaction_timeout, server->idle_at, now))
+        binding_end_client(client, WEIR_REASON_IDLE_TRANSACTION_TIMEOUT, NULL);
+}
+
+static void tick_client(struct client *client, weir_usec now)
+{
+    switch (client->base.state) {
+    case WEIR_CLIENT_IDLE:
+        if (client->router->draining && weir_buffer_length(&client->base.stream.in) == 0)
+            binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+        else if (is_over(client->destination->settings.client_idle_timeout, client->since, now))
+            binding_end_client(client, WEIR_REASON_CLIENT_IDLE_TIMEOUT, NULL);
+        break;
+    case WEIR_CLIENT_ENDING:
+        if (now - client->since >= ENDING_LIMIT) {
+            weir_client_close(&client->base);
+            router_doom_client(client);
+        }
+        break;
+    case WEIR_CLIENT_ACTIVE:
+    case WEIR_CLIENT_HELD:
+        if (client->server != NULL)
+            tick_bound(client, now);
+        break;
+    default:
+        break;
+    }
+}
+
+static void tick_clients(struct weir_router *router)
+{
+    weir_list_for_safe(link, &router->clients)
+        tick_client(weir_container_of(link, struct client, link), router->loop->now);
+}
+
+static void tick_server(struct server *server, weir_usec now)
+{
+    if (server->deadline == 0 || now < server->deadline)
+        return;
+    server->deadline = 0;
+    switch (server->phase) {
+    case SERVER_LOGIN:
+        destination_login_timed_out(server);
+        break;
+    case SERVER_PINGING:
+        binding_lose_server(server, WEIR_REASON_PING_TIMEOUT);
+        break;
+    case SERVER_SETTLING:
+        binding_lose_server(server, WEIR_REASON_CLEAN_TIMEOUT);
+        break;
+    default:
+        break;
+    }
+}
+
+static void tick_servers(struct weir_router *router)
+{
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        weir_list_for_safe(link, &destination->servers)
+            tick_server(weir_container_of(link, struct server, link), router->loop->now);
+    }
+}
+
+/* The clients are walked once a second (or at each tick while draining): their limits are coarse.
+ */
+void upkeep_tick(struct weir_router *router)
+{
+    if (router->loop->longest_turn > router->longest_turn)
+        router->longest_turn = router->loop->longest_turn;
+    tick_logins(router);
+    tick_servers(router);
+    if (router->draining || ++router->ticks % 5 == 0)
+        tick_clients(router);
+    if (router->ticks % 100 == 0) {
+        destination_collect(router);
+        drain_free_retired(router);
+    }
+    weir_pool_tick(router->group, router->loop->now);
+    if (weir_pool_has_decisions(router->group))
+        router_decide_later(router);
+}
