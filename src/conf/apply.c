@@ -22,13 +22,23 @@ static bool is_pgbouncer(const struct weir_apply *apply)
     return apply->conf->pgbouncer_file;
 }
 
+static void note_origin(struct weir_conf *conf, enum weir_setting_id id, const char *where)
+{
+    char *copy = weir_strdup(where);
+    free(conf->origins[id].where);
+    conf->origins[id].where = copy;
+}
+
 /* Sets a value that the file did not state; one that it states wins. */
-static void imply(struct weir_level *level, enum weir_setting_id id, const char *value)
+static void imply(struct weir_apply *apply, struct weir_level *level, enum weir_setting_id id,
+                  const char *value, const char *where)
 {
     if (level->set[id] == WEIR_SET)
         return;
     weir_require(weir_setting_set(&weir_settings[id], level->fields, value) == NULL);
     level->set[id] = WEIR_IMPLIED;
+    if (level->scope == WEIR_SCOPE_GLOBAL)
+        note_origin(apply->conf, id, where);
 }
 
 static void note_duplicate(const struct assignment *assignment, const struct weir_setting *setting)
@@ -58,11 +68,8 @@ static bool assign(const struct assignment *assignment, const struct weir_settin
     }
     note_duplicate(assignment, setting);
     level->set[id] = WEIR_SET;
-    if (level->scope == WEIR_SCOPE_GLOBAL) {
-        struct weir_conf_origin *origin = &assignment->apply->conf->origins[id];
-        free(origin->where);
-        origin->where = weir_strdup(assignment->where);
-    }
+    if (level->scope == WEIR_SCOPE_GLOBAL)
+        note_origin(assignment->apply->conf, id, assignment->where);
     return true;
 }
 
@@ -118,7 +125,8 @@ static void assign_check_query(const struct assignment *assignment,
 {
     bool protocol = strcmp(value, "<empty>") == 0;
     if (assign(assignment, setting, protocol ? "" : value))
-        imply(assignment->level, WEIR_SETTING_ID_pool_pre_ping, *value == '\0' ? "off" : "on");
+        imply(assignment->apply, assignment->level, WEIR_SETTING_ID_pool_pre_ping,
+              *value == '\0' ? "off" : "on", assignment->where);
 }
 
 static void assign_verbose(const struct assignment *assignment, const struct weir_setting *setting,
@@ -368,13 +376,15 @@ static void settle_reserve(struct weir_apply *apply, struct weir_level *level)
     bool stated = level->set[WEIR_SETTING_ID_overflow_delay] == WEIR_SET ||
                   apply->set[WEIR_SETTING_ID_overflow_delay] == WEIR_SET;
     if (level->by_reserve && !stated)
-        imply(level, WEIR_SETTING_ID_overflow_delay, "5s");
+        imply(apply, level, WEIR_SETTING_ID_overflow_delay, "5s",
+              apply->conf->origins[WEIR_SETTING_ID_max_overflow].where);
     bool off = level->reserve_off || (apply->global.reserve_off &&
                                       level->set[WEIR_SETTING_ID_overflow_delay] != WEIR_SET);
     if (off && (level->by_reserve || level == &apply->global)) {
         if (level->by_reserve)
             level->set[WEIR_SETTING_ID_max_overflow] = WEIR_UNSET;
-        imply(level, WEIR_SETTING_ID_max_overflow, "0");
+        imply(apply, level, WEIR_SETTING_ID_max_overflow, "0",
+              apply->conf->origins[WEIR_SETTING_ID_overflow_delay].where);
     }
 }
 

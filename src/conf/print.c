@@ -14,7 +14,7 @@ static void print_setting(const struct weir_conf *conf, const struct weir_settin
     char *value = weir_setting_show(setting, conf);
     const char *where = conf->origins[weir_setting_id(setting)].where;
     bool other = conf->pgbouncer_file && setting->pgbouncer_value != NULL;
-    fprintf(out, "%-25s = %-24s ", setting->name, value);
+    fprintf(out, "%-27s = %-24s ", setting->name, value);
     if (where != NULL)
         fprintf(out, "; %s, default is %s\n", where,
                 *setting->value == '\0' ? "empty" : setting->value);

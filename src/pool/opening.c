@@ -132,6 +132,9 @@ void weir_pool_opening(struct weir_pool *pool, struct weir_pool_server *server, 
     weir_list_push_front(&pool->lists[WEIR_POOL_OPENING], &server->link);
     pool->counts[WEIR_POOL_OPENING]++;
     weir_pool_caps_enter(server);
+    /* With more in total, one that was kept for min_pool_size may have to go. */
+    if (pool->counts[WEIR_POOL_IDLE] > 0 && pool->limits->min_pool_size > 0)
+        weir_pool_schedule(pool, now);
 }
 
 /* SplitMix64: enough to spread the ages. */
@@ -152,7 +155,7 @@ static weir_usec draw_age(struct weir_pool *pool)
     return limits->recycle - (weir_usec)(draw(pool->group) % ((uint64_t)spread + 1));
 }
 
-void weir_pool_opened(struct weir_pool_server *server, weir_usec now)
+static void login_done(struct weir_pool_server *server, weir_usec now)
 {
     struct weir_pool *pool = server->pool;
     weir_require(pool != NULL && server->state == WEIR_POOL_OPENING);
@@ -163,8 +166,20 @@ void weir_pool_opened(struct weir_pool_server *server, weir_usec now)
     server->expires_at = pool->limits->recycle > 0 ? now + draw_age(pool) : 0;
     server_prove(server, now);
     weir_pool_end_back_off(pool);
+}
+
+void weir_pool_opened(struct weir_pool_server *server, weir_usec now)
+{
+    login_done(server, now);
     weir_pool_give(server, now);
-    weir_pool_consider(pool, true, now);
+    weir_pool_consider(server->pool, true, now);
+}
+
+void weir_pool_opened_bound(struct weir_pool_server *server, weir_usec now)
+{
+    login_done(server, now);
+    server_move(server, WEIR_POOL_ACTIVE);
+    weir_pool_consider(server->pool, true, now);
 }
 
 void weir_pool_end_back_off(struct weir_pool *pool)
