@@ -114,6 +114,7 @@ class Env:
         self.port = cluster.port
         self.tmp = pathlib.Path(process.folder("test"))
         self.pooler = None
+        self.lock = threading.Lock()
         self.closing = contextlib.ExitStack()
 
     def open(self):
@@ -149,8 +150,8 @@ class Env:
         if self.pooler:
             self.pooler.abandon()
         with contextlib.suppress(psycopg.Error), self.cluster.connect("postgres") as connection:
-            connection.execute(sql.SQL("drop database if exists {} with (force)").format(
-                sql.Identifier(self.dbname)))
+            for name in (self.dbname, self.dbname + "reference"):
+                connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
     # ---- ways to connect
 
@@ -174,6 +175,16 @@ class Env:
         client = wire.Client(self.port, self.host, timeout=20)
         self.closing.callback(client.close)
         return client.login(user or self.user, self.dbname, **parameters)
+
+    def reference(self):
+        """A raw client on PostgreSQL itself, in a database of its own that looks like the test's."""
+        name = self.dbname + "reference"
+        with self.lock, self.cluster.connect("postgres") as connection:
+            if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+                connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        client = wire.Client(self.cluster.port, "127.0.0.1", timeout=20)
+        self.closing.callback(client.close)
+        return client.login(TRUSTED, name)
 
     def admin(self, dbname=None):
         """A connection to PostgreSQL itself, never through the pooler."""

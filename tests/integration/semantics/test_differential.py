@@ -1,0 +1,86 @@
+"""Random messages to PostgreSQL and through the pooler under forced rotation: every reply the same."""
+import random
+
+from differential import CLOSED, Script, compare, play
+from harness import wire
+from support import Turner, background, pool
+
+SETUP = "drop table if exists facts; create table facts (n int primary key, t text); insert into facts values (1, 'one')"
+
+
+def difference(env, seed, turner, cut):
+    """One script; the reference first, so that it is known when the client is between transactions."""
+    script = Script(seed)
+    reference, target = env.reference(), env.raw()
+    for client in (reference, target):
+        assert client.query(SETUP).error is None
+    cuts = random.Random(seed) if cut else None
+    for number, segment in enumerate(script.segments):
+        expected = play(reference, segment)
+        title = f"seed {seed} segment {number}"
+        try:
+            got = play(target, segment, cuts)
+        except TimeoutError as error:
+            raise AssertionError(f"{title}: {error!r}\n    sent: {segment}\n    PostgreSQL: {expected}\n"
+                                 f"    target, unread: {target.received[:2000]}") from error
+        compare(expected, got, segment, title)
+        if expected[-1] == CLOSED:
+            break
+        if expected[-1].body == b"I":
+            turner.turn()
+    for client in (reference, target):
+        client.close()
+
+
+@pool(pool_size=2, auth="trust", seconds=90)
+def test_random_batches_answered_as_by_postgresql(env):
+    """C3-26, C3-28, C3-30, C3-44: tagged answers, errors at any message, Query inside open segments."""
+    turner = Turner(env)
+    for seed in range(150):
+        difference(env, seed, turner, cut=False)
+    turner.end()
+    env.assert_no_open_transaction()
+
+
+@pool(pool_size=2, auth="trust", seconds=90)
+def test_random_batches_cut_anywhere(env):
+    """C3-32: the same, with the bytes sent in pieces cut at any boundary."""
+    turner = Turner(env)
+    for seed in range(1000, 1080):
+        difference(env, seed, turner, cut=True)
+    turner.end()
+    env.assert_no_open_transaction()
+
+
+@pool(pool_size=3, auth="trust", seconds=90)
+def test_random_batches_of_many_clients(env):
+    """Eight clients play and are answered at the same time over three server connections; nobody
+    sees another's reply. Each has its own table, so what they expect is known beforehand."""
+    def client_work(number):
+        table = f"facts{number}"
+        for seed in range(2000 + 100 * number, 2012 + 100 * number):
+            reference, target = env.reference(), env.raw()
+            for client in (reference, target):
+                assert client.query(SETUP.replace("facts", table)).error is None
+            for at, segment in enumerate(Script(seed).segments):
+                segment = rename(segment, table)
+                expected = play(reference, segment)
+                compare(expected, play(target, segment), segment, f"client {number} seed {seed} segment {at}")
+                if expected[-1] == CLOSED:
+                    break
+            for client in (reference, target):
+                client.close()
+        return True
+
+    for thread in [background(client_work, number) for number in range(8)]:
+        assert thread.join(80)
+    env.assert_no_open_transaction()
+
+
+def rename(segment, table):
+    """The segment with another table name: the length words of messages are made anew."""
+    renamed = []
+    for piece in segment:
+        kind, body = chr(piece[0]), piece[5:]
+        renamed.append(wire.message(kind, body.replace(b"facts", table.encode())))
+    return renamed
