@@ -23,6 +23,8 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
 }
 
+STOP = signal.SIGTERM  # inside the class `signal` is a method
+
 running = []
 
 
@@ -148,7 +150,7 @@ class Pgweir:
             raise AssertionError(f"still running after {timeout} s\n{self.tail()}") from None
         return self.stop()
 
-    def stop(self, number=signal.SIGTERM, expected=0):
+    def stop(self, number=STOP, expected=0):
         status = process.end(self.child, number, 20)
         if self in running:
             running.remove(self)
