@@ -190,12 +190,16 @@ static inline const char *model_compare(const char *text)
             }
             break;
         }
+        if (name == NULL || value == NULL) {
+            problem = "the walk gave no name or no value";
+            break;
+        }
+        const char *expected = i < model.setting_count ? model.settings[i] : NULL;
         const size_t name_length = strlen(name);
-        if (i >= model.setting_count) {
+        if (expected == NULL) {
             problem = "the walk found too many settings";
-        } else if (strncmp(model.settings[i], name, name_length) != 0 ||
-                   model.settings[i][name_length] != '=' ||
-                   strcmp(model.settings[i] + name_length + 1, value) != 0) {
+        } else if (strncmp(expected, name, name_length) != 0 || expected[name_length] != '=' ||
+                   strcmp(expected + name_length + 1, value) != 0) {
             problem = "the walk found another setting";
         }
     }
