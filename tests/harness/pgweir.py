@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from . import process, wire
+from . import postgres, process, wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REPORT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehaviorSanitizer")
@@ -46,7 +46,8 @@ def environment():
 def run(*arguments, timeout=20):
     """The program with these arguments to its end: (exit status, output)."""
     done = subprocess.run([binary(), *arguments], capture_output=True, text=True, timeout=timeout,
-                          stdin=subprocess.DEVNULL, env=environment(), check=False)
+                          stdin=subprocess.DEVNULL, env=environment(), check=False,
+                          **postgres.identity())
     return done.returncode, done.stdout + done.stderr
 
 
@@ -57,6 +58,9 @@ class Pgweir:
     def __init__(self, databases, users=None, sections="", section="pgweir", arguments=(),
                  start=True, **settings):
         self.folder = process.folder("daemon")
+        self.identity = postgres.identity()  # it will not run as root
+        if self.identity:
+            os.chown(self.folder, self.identity["user"], self.identity["group"])
         self.ini = os.path.join(self.folder, "pgweir.ini")
         self.log = os.path.join(self.folder, "log")
         self.host = "127.0.0.1"
@@ -116,7 +120,8 @@ class Pgweir:
     def start(self):
         with open(self.log, "ab") as log:
             self.child = process.spawn([binary(), *self.arguments, self.ini], stdout=log,
-                                       stderr=log, env=environment(), cwd=self.folder)
+                                       stderr=log, env=environment(), cwd=self.folder,
+                                       **self.identity)
         if self not in running:
             running.append(self)
         process.wait_until(self.listens, "the daemon listens", 15)
