@@ -67,17 +67,24 @@ enum weir_secret_kind weir_secret_kind_of(const char *secret)
     return scram ? WEIR_SECRET_SCRAM : WEIR_SECRET_PLAIN;
 }
 
+static void write_md5_prefix(char *text)
+{
+    text[0] = 'm';
+    text[1] = 'd';
+    text[2] = '5';
+}
+
 void weir_md5_secret(const char *password, const char *user,
                      char secret[WEIR_SECRET_MD5_LENGTH + 1])
 {
-    memcpy(secret, "md5", 3);
+    write_md5_prefix(secret);
     weir_md5_hex(password, strlen(password), user, strlen(user), secret + 3);
 }
 
 void weir_md5_response(const char *secret, const uint8_t salt[4],
                        char response[WEIR_SECRET_MD5_LENGTH + 1])
 {
-    memcpy(response, "md5", 3);
+    write_md5_prefix(response);
     weir_md5_hex(secret + 3, WEIR_MD5_HEX, salt, 4, response + 3);
 }
 

@@ -138,6 +138,27 @@ static enum weir_auth_result answer_md5(struct weir_server_proof *proof, struct 
 /* --- SCRAM
  * ----------------------------------------------------------------------------------------- */
 
+/* SASLInitialResponse: mechanism, length, our first message. */
+static enum weir_auth_result send_first(struct weir_server_proof *proof, struct weir_buffer *out)
+{
+    uint8_t random[WEIR_SCRAM_NONCE_BYTES];
+    weir_random_bytes(random, sizeof(random));
+    char *first = weir_scram_client_begin(&proof->scram, random);
+    size_t length = strlen(first);
+
+    struct weir_writer writer = weir_writer_to(out);
+    size_t begin = weir_message_begin(&writer, 'p');
+    weir_write_string(&writer, WEIR_SCRAM_MECHANISM);
+    weir_write_u32(&writer, (uint32_t)length);
+    weir_write_bytes(&writer, first, length);
+    weir_message_end(&writer, begin);
+    free(first);
+    if (writer.failed)
+        return broken(proof, "out of memory");
+    proof->state = PROOF_SCRAM_FIRST;
+    return WEIR_AUTH_MORE;
+}
+
 static enum weir_auth_result answer_sasl(struct weir_server_proof *proof,
                                          struct weir_reader *reader, struct weir_buffer *out)
 {
@@ -169,20 +190,7 @@ static enum weir_auth_result answer_sasl(struct weir_server_proof *proof,
     if (!proof->credentials.password && !proof->credentials.has_keys)
         return no_password(proof, WEIR_SCRAM_MECHANISM);
 
-    uint8_t random[WEIR_SCRAM_NONCE_BYTES];
-    weir_random_bytes(random, sizeof(random));
-    char *first = weir_scram_client_begin(&proof->scram, random);
-    size_t length = strlen(first);
-    size_t mechanism = sizeof(WEIR_SCRAM_MECHANISM);
-    uint8_t *body = weir_alloc(mechanism + 4 + length);
-    memcpy(body, WEIR_SCRAM_MECHANISM, mechanism);
-    weir_put_u32(body + mechanism, (uint32_t)length);
-    memcpy(body + mechanism + 4, first, length);
-    enum weir_auth_result result =
-        reply(proof, out, body, mechanism + 4 + length, PROOF_SCRAM_FIRST);
-    free(body);
-    free(first);
-    return result;
+    return send_first(proof, out);
 }
 
 static enum weir_auth_result send_proof(struct weir_server_proof *proof,
