@@ -5,6 +5,7 @@ by its own id.  PostgreSQL and PgBouncer refuse to run as root, so a run started
 as an unprivileged user (see drop_privileges).
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -93,17 +94,30 @@ def build_pgweir(directory):
     return os.path.join(tree, "src", "daemon", "pgweir")
 
 
+@contextlib.contextmanager
+def on_processors(chosen):
+    """Children started here run on these processors only; None: wherever the kernel likes."""
+    before = os.sched_getaffinity(0)
+    if chosen is not None:
+        os.sched_setaffinity(0, chosen)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Process:
     """A child process with its output in a log file."""
 
-    def __init__(self, name, command, directory, port=None):
+    def __init__(self, bench, name, command, port, is_proxy=False):
         self.name = name
         self.port = port
-        self.log_path = os.path.join(directory, f"{name}.{port or time.monotonic_ns()}.log")
+        self.log_path = os.path.join(bench.work, f"{name}.{port}.log")
         with open(self.log_path, "w", encoding="utf-8") as log:
-            self.child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory
-            )
+            with on_processors(bench.proxy_processors if is_proxy else bench.other_processors):
+                self.child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=bench.work
+                )
         self.pid = self.child.pid
 
     def log(self):
@@ -145,15 +159,12 @@ class Load:
     def __init__(
         self, bench, port, clients, mode="simple", query="select 1", rows=1, database="bench"
     ):
-        self.child = subprocess.Popen(
-            [bench.helpers["load"], "--port", str(port), "--clients", str(clients)]
-            + ["--mode", mode, "--query", query, "--rows", str(rows)]
-            + ["--database", database, "--commands"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [bench.helpers["load"], "--port", str(port), "--clients", str(clients)]
+        command += ["--mode", mode, "--query", query, "--rows", str(rows)]
+        command += ["--database", database, "--commands"]
+        pipe = subprocess.PIPE
+        with on_processors(bench.other_processors):
+            self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         try:
             self.read_figures()
         except BenchError:
@@ -202,9 +213,9 @@ class StubServer(Process):
     def __init__(self, bench, shared_names=False):
         port = free_port()
         command = [bench.helpers["stub_server"], "--port", str(port)]
-        super().__init__(
-            "stub_server", command + (["--shared-names"] if shared_names else []), bench.work, port
-        )
+        if shared_names:
+            command.append("--shared-names")
+        super().__init__(bench, "stub_server", command, port)
         self.wait_listening()
 
 
@@ -249,7 +260,7 @@ class PostgresServer(Process):
             "password_encryption=scram-sha-256",
         ):
             command += ["-c", setting]
-        super().__init__("postgres", command, bench.work, port)
+        super().__init__(bench, "postgres", command, port)
         self.wait_listening()
         self.wait_ready(bench)
         self.execute(bench, "create database bench", "postgres")

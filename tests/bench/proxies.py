@@ -57,6 +57,10 @@ def common_settings(port, users, options):
     }
 
 
+def start_proxy(bench, proxy, command, port):
+    return Process(bench, proxy.name, command, port, is_proxy=True).wait_listening()
+
+
 class Floor:
     """The least relay: what the kernel's own calls cost."""
 
@@ -71,7 +75,7 @@ class Floor:
         port = free_port()
         command = [self.path, "--port", str(port), "--server-port", str(server.port)]
         command += ["--servers", str(options.servers)]
-        return Process(self.name, list(wrapper) + command, bench.work, port).wait_listening()
+        return start_proxy(bench, self, list(wrapper) + command, port)
 
 
 class PgBouncer:
@@ -99,7 +103,7 @@ class PgBouncer:
         write_users(users, options)
         write_ini(ini, "pgbouncer", settings, server, options)
         command = [self.path, ini]
-        return Process(self.name, list(wrapper) + command, bench.work, port).wait_listening()
+        return start_proxy(bench, self, list(wrapper) + command, port)
 
 
 class Pgweir:
@@ -128,4 +132,4 @@ class Pgweir:
         write_users(users, options)
         write_ini(ini, "pgweir", settings, server, options)
         command = [self.path, ini]
-        return Process(self.name, list(wrapper) + command, bench.work, port).wait_listening()
+        return start_proxy(bench, self, list(wrapper) + command, port)
