@@ -103,7 +103,9 @@ enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
 const char *weir_client_proof_problem(const struct weir_client_proof *proof);
 /* After OK: what the client's own login lets pgweir prove to a server (plain password, or the SCRAM
  * keys recovered from its proof). Moves them into *credentials; fields stay empty when there are
- * none. */
+ * none.
+ * Keys come only from a stored SCRAM secret and open a server that has the very same secret; a plain
+ * secret, once proven, is handed out as password: keys under a salt made up here open nothing. */
 void weir_client_proof_take(struct weir_client_proof *proof, struct weir_credentials *credentials);
 void weir_client_proof_destroy(struct weir_client_proof *proof); /* NULL is fine; wipes */
 
