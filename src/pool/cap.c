@@ -126,21 +126,12 @@ static bool sits_under(const struct weir_pool *pool, const struct weir_pool_cap 
     return false;
 }
 
-/* With one server of `giver` less, could `taker` open one? */
-static bool would_help(const struct weir_pool *taker, const struct weir_pool *giver)
-{
-    for (int i = 0; i < taker->seat_count; i++)
-        if (is_full(taker->seats[i].cap) && !sits_under(giver, taker->seats[i].cap))
-            return false;
-    return true;
-}
-
 static bool held_long_enough(const struct weir_pool_server *server, weir_usec now)
 {
     return now - server->opened_at >= HANDOVER_QUANTUM;
 }
 
-/* The longest idle server under the cap whose end helps `taker`. */
+/* The longest idle server of other pools under the cap. */
 static struct weir_pool_server *find_reclaimable(struct weir_pool_cap *cap,
                                                  const struct weir_pool *taker, weir_usec now)
 {
@@ -152,7 +143,7 @@ static struct weir_pool_server *find_reclaimable(struct weir_pool_cap *cap,
             continue;
         any = true;
         struct weir_pool_server *server = server_of(pool->lists[WEIR_POOL_IDLE].prev);
-        if (held_long_enough(server, now) && would_help(taker, pool) &&
+        if (held_long_enough(server, now) &&
             (found == NULL || server->idle_since < found->idle_since))
             found = server;
     }
@@ -161,20 +152,47 @@ static struct weir_pool_server *find_reclaimable(struct weir_pool_cap *cap,
     return found;
 }
 
-void weir_pool_reclaim(struct weir_pool *pool, weir_usec now)
+/* What has to be closed so that `taker` can open one more, when `round` slots of each cap are its
+ * own already: at most one server for each full cap. -1 when that is not enough. */
+static int plan_reclaim(struct weir_pool *taker, const struct weir_pool *giver, int round,
+                        struct weir_pool_server *plan[CAPS_MAX], weir_usec now)
 {
-    for (int i = 0; i < pool->seat_count; i++) {
-        struct weir_pool_cap *cap = pool->seats[i].cap;
-        for (int left = pool->wanted; left > 0; left--) {
-            if (!is_full(cap) || cap->searched || cap->wanted <= cap->closing)
-                break;
-            struct weir_pool_server *server = find_reclaimable(cap, pool, now);
-            if (server == NULL)
-                break;
-            weir_pool_decide_close(server, WEIR_POOL_CLOSE_HANDOVER);
-        }
+    int count = 0;
+    for (int i = 0; i < taker->seat_count; i++) {
+        struct weir_pool_cap *cap = taker->seats[i].cap;
+        bool free_soon = !is_full(cap) || cap->closing > round + cap->wanted - taker->wanted ||
+                         (giver != NULL && sits_under(giver, cap));
+        for (int j = 0; j < count; j++)
+            free_soon = free_soon || sits_under(plan[j]->pool, cap);
+        if (free_soon)
+            continue;
+        struct weir_pool_server *server = cap->searched ? NULL : find_reclaimable(cap, taker, now);
+        if (server == NULL)
+            return -1;
+        plan[count++] = server;
+    }
+    return count;
+}
+
+void weir_pool_reclaim(struct weir_pool *pool, const struct weir_pool *giver, weir_usec now)
+{
+    for (int round = 0; round < pool->wanted; round++) {
+        struct weir_pool_server *plan[CAPS_MAX];
+        int count = plan_reclaim(pool, giver, round, plan, now);
+        if (count < 0)
+            break;
+        for (int i = 0; i < count; i++)
+            weir_pool_decide_close(plan[i], WEIR_POOL_CLOSE_HANDOVER);
+        giver = NULL;
     }
     weir_pool_schedule(pool, now + 1);
+}
+
+/* With one server of `giver` less, could `taker` open one, if idle ones are closed as well? */
+static bool would_help(struct weir_pool *taker, const struct weir_pool *giver, weir_usec now)
+{
+    struct weir_pool_server *plan[CAPS_MAX];
+    return plan_reclaim(taker, giver, 0, plan, now) >= 0;
 }
 
 static int staying(const struct weir_pool *pool)
@@ -191,14 +209,15 @@ static bool may_take(const struct weir_pool *taker, const struct weir_pool *give
 
 /* Of the other pools that the end of a server of `giver` helps, the one whose client waits longest.
  */
-static const struct weir_pool *eldest_taker(const struct weir_pool_cap *cap,
-                                            const struct weir_pool *giver)
+static struct weir_pool *eldest_taker(const struct weir_pool_cap *cap,
+                                      const struct weir_pool *giver, weir_usec now)
 {
-    const struct weir_pool *eldest = NULL;
+    struct weir_pool *eldest = NULL;
     weir_list_for(node, &cap->blocked) {
-        const struct weir_pool *pool = pool_of_blocked(node);
-        if (pool != giver && would_help(pool, giver) && may_take(pool, giver) &&
-            (eldest == NULL || waiting_since(pool) < waiting_since(eldest)))
+        struct weir_pool *pool = pool_of_blocked(node);
+        if (pool != giver && may_take(pool, giver) &&
+            (eldest == NULL || waiting_since(pool) < waiting_since(eldest)) &&
+            would_help(pool, giver, now))
             eldest = pool;
     }
     return eldest;
@@ -216,24 +235,23 @@ static bool is_its_turn(const struct weir_pool_cap *cap, const struct weir_pool_
     return waited > 2 * HANDOVER_QUANTUM || server->opened_at <= cap->opened_sum / cap->servers;
 }
 
-bool weir_pool_must_hand_over(const struct weir_pool_server *server, weir_usec now)
+struct weir_pool *weir_pool_find_taker(const struct weir_pool_server *server, weir_usec now)
 {
     const struct weir_pool *giver = server->pool;
     if (!held_long_enough(server, now))
-        return false;
+        return NULL;
     for (int i = 0; i < giver->seat_count; i++) {
         const struct weir_pool_cap *cap = giver->seats[i].cap;
         int others = cap->wanted - giver->wanted;
         /* What is closing already will serve as many. */
         if (!is_full(cap) || others <= cap->closing || (giver->waiting > 0 && cap->closing > 0))
             continue;
-        const struct weir_pool *taker = eldest_taker(cap, giver);
+        struct weir_pool *taker = eldest_taker(cap, giver, now);
         if (taker == NULL)
             continue;
-        if (giver->waiting == 0)
-            return true;
-        if (waiting_since(taker) < waiting_since(giver) && is_its_turn(cap, server, taker, now))
-            return true;
+        if (giver->waiting == 0 ||
+            (waiting_since(taker) < waiting_since(giver) && is_its_turn(cap, server, taker, now)))
+            return taker;
     }
-    return false;
+    return NULL;
 }

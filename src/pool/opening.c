@@ -102,7 +102,7 @@ void weir_pool_consider(struct weir_pool *pool, bool floor, weir_usec now)
         if (pool->wanted > 0 || freed)
             weir_pool_settle(pool);
         if (pool->wanted > 0)
-            weir_pool_reclaim(pool, now);
+            weir_pool_reclaim(pool, NULL, now);
     }
     if (floor)
         open_floor(pool, now);

@@ -165,10 +165,11 @@ static inline bool weir_pool_contended(const struct weir_pool *pool)
 void weir_pool_set_wanted(struct weir_pool *pool, int wanted);
 /* Free slots go to the blocked pools, the longest waiting client's first. */
 void weir_pool_settle(struct weir_pool *pool);
-/* Closes idle servers of other pools for the waiters of this one. */
-void weir_pool_reclaim(struct weir_pool *pool, weir_usec now);
-/* Must this free server be closed so that another pool gets the slot? */
-bool weir_pool_must_hand_over(const struct weir_pool_server *server, weir_usec now);
+/* Closes idle servers of other pools for the waiters of this one; a server of `giver`, if not NULL, is
+ * closed for it already. */
+void weir_pool_reclaim(struct weir_pool *pool, const struct weir_pool *giver, weir_usec now);
+/* The pool for which this free server must be closed, or NULL. */
+struct weir_pool *weir_pool_find_taker(const struct weir_pool_server *server, weir_usec now);
 
 /* generation.c */
 void weir_pool_invalidate(struct weir_pool_server *failed);

@@ -28,16 +28,6 @@ static void insert_idle(struct weir_pool *pool, struct weir_pool_server *server)
     weir_list_insert_between(&server->link, after->prev, after);
 }
 
-static void make_idle(struct weir_pool *pool, struct weir_pool_server *server)
-{
-    if (pool->limits->pool_size > 0 && pool->counts[WEIR_POOL_IDLE] >= pool->limits->pool_size) {
-        weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
-        return;
-    }
-    insert_idle(pool, server);
-    weir_pool_schedule(pool, idle_due(server));
-}
-
 /* Limits may have been lowered while all servers were in use. */
 static bool exceeds_limits(const struct weir_pool *pool)
 {
@@ -46,16 +36,31 @@ static bool exceeds_limits(const struct weir_pool *pool)
     return (ceiling >= 0 && staying > ceiling) || weir_pool_caps_exceeded(pool);
 }
 
+static void make_idle(struct weir_pool *pool, struct weir_pool_server *server)
+{
+    int pool_size = pool->limits->pool_size;
+    if (pool_size > 0 && (pool->counts[WEIR_POOL_IDLE] >= pool_size ||
+                          (pool->slots > pool_size && exceeds_limits(pool)))) {
+        weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
+        return;
+    }
+    insert_idle(pool, server);
+    weir_pool_schedule(pool, idle_due(server));
+}
+
 static void give_slowly(struct weir_pool *pool, struct weir_pool_server *server, weir_usec now)
 {
+    struct weir_pool *taker;
+
     if (server->close_asked || pool->paused) {
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_ASKED);
     } else if (server_expired(server, now)) {
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_AGE);
     } else if (exceeds_limits(pool)) {
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
-    } else if (weir_pool_must_hand_over(server, now)) {
+    } else if ((taker = weir_pool_find_taker(server, now)) != NULL) {
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_HANDOVER);
+        weir_pool_reclaim(taker, pool, now);
     } else if (pool->waiting > 0) {
         weir_pool_decide_bind(head_waiter(pool), server);
     } else {

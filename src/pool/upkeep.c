@@ -147,7 +147,8 @@ static weir_usec next_due(const struct weir_pool *pool, weir_usec now)
     if (head != NULL) {
         if (limits->pool_timeout > 0)
             due = sooner(due, head->since + limits->pool_timeout);
-        if (limits->overflow_delay > 0 && now - head->since < limits->overflow_delay)
+        /* If it has passed for the first, it will soon for the next: then at each tick. */
+        if (limits->overflow_delay > 0)
             due = sooner(due, head->since + limits->overflow_delay);
     }
     if (pool->wanted > 0)

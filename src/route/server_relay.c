@@ -246,7 +246,11 @@ static void forward_error(struct server *server, const struct reply *head,
                           uint32_t total)
 {
     const char *sqlstate = fields->sqlstate != NULL ? fields->sqlstate : "";
-    if (head != NULL && head->purpose == PURPOSE_DUPLICATE && strcmp(sqlstate, "42P05") == 0) {
+    if (server->timed_out && strcmp(sqlstate, "57014") == 0) {
+        send_changed_error(server, fields, sqlstate,
+                           weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text);
+    } else if (head != NULL && head->purpose == PURPOSE_DUPLICATE &&
+               strcmp(sqlstate, "42P05") == 0) {
         const struct client_statement *named = head->subject;
         char *text = weir_format("prepared statement \"%s\" already exists", named->name);
         send_changed_error(server, fields, "42P05", text);
@@ -323,6 +327,7 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     server->status = (char)message[WEIR_WIRE_HEADER];
     server->idle_at = server->router->loop->now;
     server->copy = COPY_NONE;
+    server->timed_out = false;
     if (done.action == REPLY_FORWARD) {
         forward(server, message, total);
         count_query(server);
@@ -465,6 +470,14 @@ static enum step walk(struct server *server, const uint8_t **position, const uin
             return broken(server, "message of impossible length", (char)at[0]);
         uint32_t total = size + 1;
         if (at[0] == 'D' || at[0] == 'd' || at[0] == 'V') {
+            const struct reply *head = reply_head(&server->replies);
+            const uint8_t *rows =
+                head != NULL && head->action == REPLY_FORWARD ? skip_rows(at, end) : at;
+            if (rows > at) {
+                forward(server, at, (size_t)(rows - at));
+                at = rows;
+                continue;
+            }
             step = take_bulk(server, at, have, total, &taken);
         } else if (have < total) {
             if (total > WHOLE_MAX)

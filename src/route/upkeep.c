@@ -28,8 +28,11 @@ static void tick_bound(struct client *client, weir_usec now)
     struct server *server = client->server;
     const struct weir_pool_settings *settings = &server->destination->settings;
     bool running = server->replies.count > 0;
-    if (running && is_over(settings->query_timeout, server->query_at, now))
+    if (running && !server->timed_out && is_over(settings->query_timeout, server->query_at, now)) {
+        server->timed_out = true;
+        client->router->counters.reasons[WEIR_REASON_QUERY_TIMEOUT]++;
         cancel_server(server);
+    }
     if (is_over(settings->transaction_timeout, server->bound_at, now)) {
         binding_end_client(client, WEIR_REASON_TRANSACTION_TIMEOUT, NULL);
         return;

@@ -36,8 +36,21 @@ void weir_client_refuse_login(struct weir_client *client, enum weir_reason reaso
     client->ops->login_ended(client, reason);
 }
 
+/* So many different settings may come in one startup packet: it is not authenticated yet. */
+#define SETTINGS_MAX 512
+
+/* Of equal names the last wins. False: too many. */
 static bool add_setting(struct weir_client_login *login, const char *name, const char *value)
 {
+    for (size_t i = 0; i < login->setting_count; i++) {
+        if (strcasecmp(login->settings[i].name, name) == 0) {
+            free((char *)(uintptr_t)login->settings[i].value);
+            login->settings[i].value = weir_strdup(value);
+            return true;
+        }
+    }
+    if (login->setting_count == SETTINGS_MAX)
+        return false;
     struct weir_setting *grown =
         realloc(login->settings, (login->setting_count + 1) * sizeof(*login->settings));
     if (grown == NULL)
@@ -54,8 +67,13 @@ static bool add_options(struct weir_client *client, const char *value)
     struct weir_options options = {.at = value};
     const char *name, *setting;
     int found;
-    while ((found = weir_options_next(&options, scratch, &name, &setting)) > 0)
-        add_setting(client->login, name, setting);
+    while ((found = weir_options_next(&options, scratch, &name, &setting)) > 0) {
+        if (!add_setting(client->login, name, setting)) {
+            weir_client_refuse_login(client, WEIR_REASON_MEMORY_LIMIT, NULL, NULL, NULL);
+            free(scratch);
+            return false;
+        }
+    }
     if (found < 0) {
         char *text = weir_format("startup option \"%s\" cannot be honoured per client", name);
         weir_client_refuse_login(client, WEIR_REASON_UNSUPPORTED, text, NULL,
