@@ -7,6 +7,7 @@ function runs against PostgreSQL itself and only the assertions on rotation are 
 import contextlib
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import threading
@@ -267,6 +268,42 @@ class Watch:
         everyone = {pid for pids in self.seen.values() for pid in pids}
         allowed = distinct or self.limit
         assert len(everyone) <= allowed, f"{len(everyone)} backends seen, limit {allowed}"
+
+
+class Noise:
+    """Clients that keep taking server connections for a moment, so that the others do not fall into
+    step and meet the same backend for ever. Direct: does nothing."""
+
+    def __init__(self, env, clients=2):
+        self.env = env
+        self.clients = clients if env.pooled else 0
+        self.done = threading.Event()
+
+    def work(self, number):
+        connection = psycopg.connect(**self.env.parameters(application_name="noise"), autocommit=True)
+        draw = random.Random(number).random
+        try:
+            while not self.done.is_set():
+                with connection.transaction():
+                    connection.execute("select 1")
+                    if draw() < 0.3:
+                        time.sleep(draw() * 0.01)
+                time.sleep(draw() * 0.01)
+        finally:
+            connection.close()
+
+    def __enter__(self):
+        self.threads = [background(self.work, number) for number in range(self.clients)]
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.done.set()
+        for thread in self.threads:
+            try:
+                thread.join(20)
+            except Exception:
+                if kind is None:
+                    raise
 
 
 class Turner:

@@ -3,7 +3,7 @@ import os
 import pathlib
 import shutil
 
-from support import Skip, Watch, pool, run_program
+from support import Noise, Skip, Watch, pool, run_program
 
 SOURCE = pathlib.Path(__file__).parent / "JdbcDriver.java"
 JAR = "/usr/share/java/postgresql.jar"
@@ -12,7 +12,7 @@ JAR = "/usr/share/java/postgresql.jar"
 def run(env, scenario, clients=None):
     if not shutil.which("javac") or not os.path.exists(JAR):
         raise Skip("no javac or no libpostgresql-jdbc-java")
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         done = run_program(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JAR, SOURCE, scenario, env.host,
                             env.port, env.dbname, env.user, env.password], env, seconds=75)
         for line in done.stdout.splitlines():

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import subprocess
 
-from support import Skip, Watch, clean_environment, pool, run_program
+from support import Noise, Skip, Watch, clean_environment, pool, run_program
 
 SCRIPT = pathlib.Path(__file__).parent / "node_driver.js"
 
@@ -31,7 +31,7 @@ def modules():
 
 
 def run(env, scenario, clients=None, least=2):
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         done = run_program(["node", SCRIPT, scenario], env, seconds=50, environment={"NODE_PATH": modules()})
         if "no pg-cursor" in done.stdout:
             raise Skip("pg-cursor is not installed")

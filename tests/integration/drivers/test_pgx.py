@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import subprocess
 
-from support import Skip, Watch, clean_environment, pool, run_program
+from support import Noise, Skip, Watch, clean_environment, pool, run_program
 
 SOURCE = pathlib.Path(__file__).parent / "pgx_driver.go"
 GOPATH = "/usr/share/gocode"
@@ -30,7 +30,7 @@ def program():
 
 
 def run(env, scenario, clients=None, least=2):
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         done = run_program([program(), scenario], env, seconds=100)
         for line in done.stdout.splitlines():
             _, client, pid = line.split()

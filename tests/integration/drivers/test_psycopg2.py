@@ -6,7 +6,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
-from support import Turner, Watch, background, pool
+from support import Noise, Turner, Watch, background, pool
 
 
 def connect(env, autocommit=False, **options):
@@ -31,7 +31,6 @@ def test_autocommit_and_transactions_under_rotation(env):
         for number in range(8):
             watch.served("autocommit", value(free, "select pg_backend_pid()"))
             assert value(free, "select %s::int", (number,)) == number
-            turner.turn()
             with bound, bound.cursor() as cursor:
                 pids = {value(cursor, "select pg_backend_pid()") for _ in range(5)}
                 assert len(pids) == 1, "a transaction was served by two backends"
@@ -239,7 +238,7 @@ def test_forty_clients_over_five_connections(env):
         connection.close()
 
     connect(env, autocommit=True).cursor().execute("create table tags (tag text, n int); create index on tags (tag)")
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         threads = [background(work, number, watch) for number in range(40)]
         for thread in threads:
             thread.join(60)

@@ -3,7 +3,7 @@ import asyncio
 
 import psycopg
 from psycopg import errors, rows
-from support import Turner, Watch, background, pool
+from support import Noise, Turner, Watch, background, pool
 
 
 def connect(env, **options):
@@ -180,7 +180,7 @@ def test_async_clients(env):
 
     async def main(watch):
         await asyncio.gather(*(work(number, watch) for number in range(20)))
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         asyncio.run(main(watch))
     watch.assert_rotation(clients=20)
     env.assert_no_open_transaction()
@@ -228,7 +228,7 @@ def test_executemany_in_threads(env):
                             break
                     assert count == 40
                 connection.commit()
-    with Watch(env) as watch:
+    with Watch(env) as watch, Noise(env):
         for thread in [background(work, number, watch) for number in range(30)]:
             thread.join(50)
     assert env.admin().execute("select count(*), count(distinct client) from bulk").fetchone() == (9600, 30)

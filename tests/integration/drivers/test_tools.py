@@ -149,7 +149,9 @@ def rotated(env, watch, *arguments):
                       "insert into served values (:client_id, pg_backend_pid(), :value);\n"
                       "select :value, count(*) from served where client = :client_id;\nend;\n")
     env.admin().execute("drop table if exists served; create table served (client int, pid int, value int)")
-    count = pgbench(env, "-n", "-f", script, "-c", "40", "-j", "2", "-t", "20", *arguments)
+    # pgbench prepares with a blocking call: a thread that waits there cannot let its other clients
+    # end their transactions. So each client has a thread of its own.
+    count = pgbench(env, "-n", "-f", script, "-c", "40", "-j", "40", "-t", "20", *arguments)
     assert count == 800
     rows = env.admin().execute("select client, pid from served").fetchall()
     assert len(rows) == 800
@@ -192,12 +194,12 @@ def test_pgbench_tpcb(env):
                          "\\startpipeline\nselect :aid;\nselect :aid + 1;\n\\endpipeline\n")
 
     def work(mode):
-        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "2", "-T", "2")
+        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-T", "2")
         if mode != "simple":
             pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "2", "-T", "1", "-f", pipelined)
             # One Query cannot hold two statements with parameters: only the simple mode can.
             loose.write_text(loose.read_text().replace("select 1 \\; select 2, :aid;\n", ""))
-        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "2", "-T", "1", "-f", loose)
+        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-T", "1", "-f", loose)
     all_modes(env, work)
     sums = env.admin().execute("select (select sum(tbalance) from pgbench_tellers) = (select sum(bbalance) from pgbench_branches),"
                                "(select sum(delta) from pgbench_history) = (select sum(bbalance) from pgbench_branches)")
