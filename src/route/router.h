@@ -126,6 +126,7 @@ struct server {
     uint8_t pins;
     uint8_t dirt;
     char status;                        /* of the last ReadyForQuery: I, T or E */
+    bool timed_out;                     /* the running query is being cancelled by query_timeout */
     bool farewell;                      /* the server said FATAL: it will close */
     uint32_t sql_prepared;              /* statements under the client's own names */
     uint64_t binding;                   /* number of the current binding, for eviction */
