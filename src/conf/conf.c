@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpq.h"
 #include "snapshot.h"
 #include "weir/memory.h"
 
@@ -68,7 +69,11 @@ static struct weir_conf *finish(const struct weir_entries *entries, struct weir_
                                 char **problems, char **warnings)
 {
     struct weir_conf *conf = weir_alloc(sizeof(*conf));
+    /* Held over all lines, so that it is loaded once; who uses it says when it is missing. */
+    bool held = weir_libpq_hold() != NULL;
     weir_conf_apply(conf, entries, messages);
+    if (held)
+        weir_libpq_drop();
     *problems = take_messages(&messages->problems);
     *warnings = take_messages(&messages->warnings);
     if (*problems != NULL) {

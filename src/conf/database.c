@@ -3,13 +3,13 @@
  * and its rules for URIs hold; what they mean for a pooler is decided here. */
 
 #include <ctype.h>
-#include <libpq-fe.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "libpq.h"
 #include "snapshot.h"
 #include "value.h"
 #include "weir/memory.h"
@@ -171,17 +171,8 @@ static void complain_libpq(const struct line *line, char *error)
     complain(line, NULL, error);
 }
 
-static void take_dsn(struct line *line, const char *dsn)
+static void take_options(struct line *line, PQconninfoOption *options)
 {
-    char *error = NULL;
-    PQconninfoOption *options = PQconninfoParse(dsn, &error);
-    if (options == NULL) {
-        char *copy = weir_strdup(error != NULL ? error : "out of memory");
-        complain_libpq(line, copy);
-        free(copy);
-        PQfreemem(error);
-        return;
-    }
     for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
         if (option->val != NULL && find_keyword(option->keyword) == NULL)
             warn(line, option->keyword, "ignored: it has no effect on pgweir's connections");
@@ -196,7 +187,27 @@ static void take_dsn(struct line *line, const char *dsn)
         if (option->val != NULL)
             weir_wipe(option->val, strlen(option->val));
     }
-    PQconninfoFree(options);
+}
+
+static void take_dsn(struct line *line, const char *dsn)
+{
+    const struct weir_libpq *libpq = weir_libpq_hold();
+    if (libpq == NULL) {
+        complain(line, NULL, "libpq.so.5, which parses DSNs, cannot be loaded");
+        return;
+    }
+    char *error = NULL;
+    PQconninfoOption *options = libpq->parse(dsn, &error);
+    if (options != NULL) {
+        take_options(line, options);
+        libpq->free_options(options);
+    } else {
+        char *copy = weir_strdup(error != NULL ? error : "out of memory");
+        complain_libpq(line, copy);
+        free(copy);
+        libpq->free_text(error);
+    }
+    weir_libpq_drop();
 }
 
 /* --- PgBouncer's keys
@@ -237,12 +248,16 @@ static bool is_newer_keyword(const char *name)
 /* True for a keyword that this libpq knows. */
 static bool is_libpq_keyword(const char *name)
 {
+    const struct weir_libpq *libpq = weir_libpq_hold();
+    if (libpq == NULL)
+        return false;
     bool known = false;
-    PQconninfoOption *options = PQconninfoParse("", NULL);
+    PQconninfoOption *options = libpq->parse("", NULL);
     for (const PQconninfoOption *option = options; option != NULL && option->keyword != NULL;
          option++)
         known = known || strcmp(option->keyword, name) == 0;
-    PQconninfoFree(options);
+    libpq->free_options(options);
+    weir_libpq_drop();
     return known;
 }
 
