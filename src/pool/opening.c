@@ -74,14 +74,14 @@ static void fail_hopeless(struct weir_pool *pool, weir_usec now)
 
 static bool is_below_floor(const struct weir_pool *pool)
 {
-    return pool->slots - pool->counts[WEIR_POOL_CLOSING] < pool->limits->min_pool_size;
+    return pool->slots - pool->counts[WEIR_POOL_CLOSING] < weir_pool_floor(pool);
 }
 
 /* Openings for min_pool_size take nothing from those who wait. */
 static void open_floor(struct weir_pool *pool, weir_usec now)
 {
     int staying = pool->slots - pool->counts[WEIR_POOL_CLOSING] - pool->open_due;
-    int target = allowed(pool, pool->limits->min_pool_size - staying, now);
+    int target = allowed(pool, weir_pool_floor(pool) - staying, now);
     while (pool->open_due < target && weir_pool_caps_have_room(pool) && !weir_pool_contended(pool))
         weir_pool_decide_open(pool);
 }
@@ -90,6 +90,8 @@ void weir_pool_consider(struct weir_pool *pool, bool floor, weir_usec now)
 {
     if (pool->fatal)
         fail_hopeless(pool, now);
+    if (pool->waiting > 0 && is_in_pause(pool, now))
+        weir_pool_schedule(pool, pool->retry_at);
     int target = allowed(pool, unserved(pool), now);
     bool freed = pool->open_due > target;
     while (pool->open_due > target)
@@ -133,7 +135,7 @@ void weir_pool_opening(struct weir_pool *pool, struct weir_pool_server *server, 
     pool->counts[WEIR_POOL_OPENING]++;
     weir_pool_caps_enter(server);
     /* With more in total, one that was kept for min_pool_size may have to go. */
-    if (pool->counts[WEIR_POOL_IDLE] > 0 && pool->limits->min_pool_size > 0)
+    if (pool->counts[WEIR_POOL_IDLE] > 0 && weir_pool_floor(pool) > 0)
         weir_pool_schedule(pool, now);
 }
 

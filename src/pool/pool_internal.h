@@ -145,6 +145,13 @@ void weir_pool_give(struct weir_pool_server *server, weir_usec now);
 void weir_pool_consider(struct weir_pool *pool, bool floor, weir_usec now);
 /* How many more servers the limits of the pool itself allow; INT_MAX without limit. */
 int weir_pool_room(const struct weir_pool *pool);
+/* min_pool_size as far as it makes sense: what exceeds pool_size would be closed as surplus. */
+static inline int weir_pool_floor(const struct weir_pool *pool)
+{
+    const struct weir_pool_limits *limits = pool->limits;
+    bool bounded = limits->pool_size > 0 && limits->pool_size < limits->min_pool_size;
+    return bounded ? limits->pool_size : limits->min_pool_size;
+}
 void weir_pool_end_back_off(struct weir_pool *pool);
 
 /* cap.c */
@@ -165,8 +172,8 @@ static inline bool weir_pool_contended(const struct weir_pool *pool)
 void weir_pool_set_wanted(struct weir_pool *pool, int wanted);
 /* Free slots go to the blocked pools, the longest waiting client's first. */
 void weir_pool_settle(struct weir_pool *pool);
-/* Closes idle servers of other pools for the waiters of this one; a server of `giver`, if not NULL, is
- * closed for it already. */
+/* Closes idle servers of other pools for the waiters of this one; a server of `giver`, if not NULL,
+ * is closed for it already. */
 void weir_pool_reclaim(struct weir_pool *pool, const struct weir_pool *giver, weir_usec now);
 /* The pool for which this free server must be closed, or NULL. */
 struct weir_pool *weir_pool_find_taker(const struct weir_pool_server *server, weir_usec now);

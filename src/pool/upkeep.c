@@ -108,7 +108,7 @@ static void tend_idle(struct weir_pool *pool, struct weir_pool_server *server, w
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_IDLE);
         return;
     }
-    if (limits->idle_timeout > 0 && staying > limits->min_pool_size) {
+    if (limits->idle_timeout > 0 && staying > weir_pool_floor(pool)) {
         if (now - server->idle_since >= limits->idle_timeout) {
             weir_pool_decide_close(server, WEIR_POOL_CLOSE_IDLE);
             return;
@@ -153,7 +153,7 @@ static weir_usec next_due(const struct weir_pool *pool, weir_usec now)
     }
     if (pool->wanted > 0)
         due = now + 1; /* at each tick: idle servers of others may have become old enough */
-    bool short_of = pool->slots - pool->counts[WEIR_POOL_CLOSING] < limits->min_pool_size;
+    bool short_of = pool->slots - pool->counts[WEIR_POOL_CLOSING] < weir_pool_floor(pool);
     if (head != NULL || short_of) {
         if (pool->failing && now < pool->retry_at)
             due = sooner(due, pool->retry_at);

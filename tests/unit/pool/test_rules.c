@@ -456,7 +456,7 @@ Test(rules, ages)
          "ub uc ->\n"
          "= -> 0/3/0/0/0/0\n"
          "Gb t -> open:d\n"},
-        {"min_pool_size beyond pool_size is bounded by the ceiling",
+        {"min_pool_size beyond pool_size is bounded by it",
          {.pool_size = 1, .min_pool_size = 3},
          "t -> open:a\n"
          "ua t ->\n"},
