@@ -381,6 +381,37 @@ static void after_relay(struct client *client)
         server_at_rest(client->server);
 }
 
+/* What is kept of the input ends with Terminate: the client has left properly and what it asked for
+ * before is still to be done. */
+static bool said_goodbye(struct client *client)
+{
+    uint8_t *at;
+    size_t length;
+    weir_stream_unread(&client->base.stream, &at, &length);
+    if (length < client->body_left)
+        return false;
+    at += client->body_left;
+    length -= client->body_left;
+    while (length >= WEIR_WIRE_HEADER) {
+        if (at[0] == 'X')
+            return true;
+        size_t total = (size_t)weir_get_u32(at + 1) + 1;
+        if (total < WEIR_WIRE_HEADER || total > length)
+            return false;
+        at += total;
+        length -= total;
+    }
+    return false;
+}
+
+static void on_end_of_file(struct client *client)
+{
+    if (said_goodbye(client))
+        weir_stream_pause(&client->base.stream); /* Terminate itself ends it, in its turn */
+    else
+        binding_end_client(client, WEIR_REASON_CLIENT_GONE, NULL);
+}
+
 static void on_readable(struct client *client)
 {
     uint8_t *bytes;
@@ -391,7 +422,7 @@ static void on_readable(struct client *client)
         if (relay(client, bytes, length) != STEP_GONE)
             after_relay(client);
     } else if (io == WEIR_IO_EOF) {
-        binding_end_client(client, WEIR_REASON_CLIENT_GONE, NULL);
+        on_end_of_file(client);
     } else if (io == WEIR_IO_DEAD) {
         binding_end_client(client, WEIR_REASON_CLIENT_RESET, NULL);
     }
