@@ -8,11 +8,12 @@
 
 /* Moving the unread bytes to the front is cheaper than growing as long as they are not more than
  * what was consumed before them: then each byte is moved at most once per time it was consumed
- * past, and a queue that is filled and drained in step stays linear. */
-static bool is_compaction_cheap(const struct weir_buffer *buffer, size_t needed)
+ * past, and a queue that is filled and drained in step stays linear. At the largest capacity there
+ * is no choice. */
+static bool should_compact(const struct weir_buffer *buffer, size_t needed)
 {
-    return buffer->start > 0 && needed <= buffer->capacity &&
-           weir_buffer_length(buffer) <= buffer->start;
+    return buffer->data != NULL && needed <= buffer->capacity &&
+           (weir_buffer_length(buffer) <= buffer->start || buffer->capacity == LARGEST_CAPACITY);
 }
 
 static void compact(struct weir_buffer *buffer)
@@ -53,9 +54,7 @@ uint8_t *weir_buffer_reserve(struct weir_buffer *buffer, size_t more)
         return NULL;
     /* A buffer without memory has a room of zero bytes; hand out a valid pointer all the same. */
     if (buffer->data == NULL || more > (size_t)buffer->capacity - buffer->end) {
-        if (is_compaction_cheap(buffer, length + more))
-            compact(buffer);
-        else if (length + more <= buffer->capacity && buffer->capacity == LARGEST_CAPACITY)
+        if (should_compact(buffer, length + more))
             compact(buffer);
         else if (!grow(buffer, length + more))
             return NULL;
