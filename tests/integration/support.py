@@ -175,7 +175,7 @@ class Env:
         """A client that speaks the protocol by hand, for tests with auth='trust'."""
         client = wire.Client(self.port, self.host, timeout=20)
         self.closing.callback(client.close)
-        return client.login(user or self.user, self.dbname, **parameters)
+        return client.login(user or self.user, self.dbname, self.password, **parameters)
 
     def reference(self):
         """A raw client on PostgreSQL itself, in a database of its own that looks like the test's."""
