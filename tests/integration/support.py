@@ -107,6 +107,7 @@ class Env:
         self.entry = settings.pop("entry", "")
         self.limit = settings.setdefault("pool_size", 10) + settings.setdefault("max_overflow", 0)
         self.pool_size = settings["pool_size"]
+        settings.setdefault("pool_timeout", 15)
         self.settings = settings
         self.user = TRUSTED if self.auth == "trust" else "app"
         self.password = PASSWORD
@@ -270,42 +271,6 @@ class Watch:
         assert len(everyone) <= allowed, f"{len(everyone)} backends seen, limit {allowed}"
 
 
-class Noise:
-    """Clients that keep taking server connections for a moment, so that the others do not fall into
-    step and meet the same backend for ever. Direct: does nothing."""
-
-    def __init__(self, env, clients=2):
-        self.env = env
-        self.clients = clients if env.pooled else 0
-        self.done = threading.Event()
-
-    def work(self, number):
-        connection = psycopg.connect(**self.env.parameters(application_name="noise"), autocommit=True)
-        draw = random.Random(number).random
-        try:
-            while not self.done.is_set():
-                with connection.transaction():
-                    connection.execute("select 1")
-                    if draw() < 0.3:
-                        time.sleep(draw() * 0.01)
-                time.sleep(draw() * 0.01)
-        finally:
-            connection.close()
-
-    def __enter__(self):
-        self.threads = [background(self.work, number) for number in range(self.clients)]
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.done.set()
-        for thread in self.threads:
-            try:
-                thread.join(20)
-            except Exception:
-                if kind is None:
-                    raise
-
-
 class Turner:
     """Makes rotation certain instead of likely. The pool has two server connections and the turner
     holds one of them inside a transaction; turn() gives that one back after taking the other, so
@@ -319,12 +284,20 @@ class Turner:
             self.pair = [env.connect(), env.connect()]
             self.turn()
 
-    def turn(self):
-        """Returns the backend that is NOT available to others until the next turn."""
+    def turn(self, patience=None):
+        """Returns the backend that is NOT available to others until the next turn. With `patience`
+        it gives up after so many seconds: a client that is pinned cannot be moved."""
         if not self.env.pooled:
             return None
         taker = self.pair[0] if self.holder is not self.pair[0] else self.pair[1]
-        taker.execute("begin")
+        timer = threading.Timer(patience or 1000, taker.cancel)
+        timer.start()
+        try:
+            taker.execute("begin")
+        except psycopg.errors.QueryCanceled:
+            return None
+        finally:
+            timer.cancel()
         held = taker.execute("select pg_backend_pid()").fetchone()[0]
         if self.holder is not None:
             self.holder.execute("commit")
@@ -342,6 +315,52 @@ class Turner:
         if self.env.pooled:
             for connection in self.pair:
                 connection.close()
+
+
+class Noise:
+    """Keeps the others from falling into step and meeting the same backend for ever. A pool of two is
+    turned every few milliseconds, which makes rotation certain; a larger one gets clients that take
+    connections at random. Direct: does nothing."""
+
+    def __init__(self, env):
+        self.env = env
+        self.done = threading.Event()
+
+    def turn(self):
+        turner = Turner(self.env)
+        while not self.done.wait(0.01):
+            turner.turn()
+        turner.end()
+
+    def take(self, number):
+        connection = psycopg.connect(**self.env.parameters(application_name="noise"), autocommit=True)
+        draw = random.Random(number).random
+        try:
+            while not self.done.wait(draw() * 0.01):
+                with connection.transaction():
+                    connection.execute("select 1")
+                    if draw() < 0.3:
+                        time.sleep(draw() * 0.01)
+        finally:
+            connection.close()
+
+    def __enter__(self):
+        if not self.env.pooled:
+            self.threads = []
+        elif self.env.limit == 2:
+            self.threads = [background(self.turn)]
+        else:
+            self.threads = [background(self.take, number) for number in range(3)]
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.done.set()
+        for thread in self.threads:
+            try:
+                thread.join(20)
+            except Exception:
+                if kind is None:
+                    raise
 
 
 def background(function, *arguments):

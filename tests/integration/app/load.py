@@ -39,6 +39,7 @@ class Load:
         self.kinds = ["echo", "echo", "transfer", "transfer", "transfer", "account", "batch", "total",
                       "transfer_fails", "batch_fails", "missing"]
         self.on_round = None
+        self.until = None
 
     async def request(self, kind, tag):
         draw = self.random.random
@@ -86,7 +87,11 @@ class Load:
         self.answered[kind] += 1
 
     async def worker(self, number):
-        for turn in range(self.rounds):
+        """At least `rounds` requests, and on until `until` says so and a few after that."""
+        turn = left = 0
+        while turn < self.rounds or left > 0:
+            left = 5 if self.until and not self.until() else left - 1
+            turn += 1
             kind = self.random.choice(self.kinds)
             try:
                 await self.request(kind, f"w{number}-{turn}-{kind}")

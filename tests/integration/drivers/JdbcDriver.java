@@ -244,16 +244,21 @@ public class JdbcDriver {
                     fails("57014", () -> statement.executeQuery("select pg_sleep(20)"));
                 }
                 try (Statement statement = connection.createStatement()) {
+                    java.util.concurrent.atomic.AtomicBoolean done = new java.util.concurrent.atomic.AtomicBoolean();
                     Thread canceller = new Thread(() -> {
                         try {
-                            Thread.sleep(30);
-                            statement.cancel();
+                            // Again and again: the first may come before the statement runs.
+                            do {
+                                Thread.sleep(50);
+                                statement.cancel();
+                            } while (!done.get());
                         } catch (Exception error) {
                             error.printStackTrace();
                         }
                     });
                     canceller.start();
                     fails("57014", () -> statement.executeQuery("select pg_sleep(20), " + number));
+                    done.set(true);
                     canceller.join();
                 }
                 for (int n = 0; n < 10; n++) {

@@ -172,7 +172,7 @@ def all_modes(env, work):
 def test_pgbench_select_only(env):
     """Forty clients on ten server connections in all three protocol modes."""
     run_program([program("pgbench"), "-i", "-q", "-s", "1"], env)
-    all_modes(env, lambda mode: pgbench(env, "-n", "-S", "-M", mode, "-c", "40", "-j", "2", "-T", "2"))
+    all_modes(env, lambda mode: pgbench(env, "-n", "-S", "-M", mode, "-c", "40", "-j", "2", "-t", "400"))
 
 
 @pool(pool_size=10, seconds=90)
@@ -194,12 +194,12 @@ def test_pgbench_tpcb(env):
                          "\\startpipeline\nselect :aid;\nselect :aid + 1;\n\\endpipeline\n")
 
     def work(mode):
-        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-T", "2")
+        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-t", "60")
         if mode != "simple":
-            pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "2", "-T", "1", "-f", pipelined)
+            pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "2", "-t", "20", "-f", pipelined)
             # One Query cannot hold two statements with parameters: only the simple mode can.
             loose.write_text(loose.read_text().replace("select 1 \\; select 2, :aid;\n", ""))
-        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-T", "1", "-f", loose)
+        pgbench(env, "-n", "-M", mode, "-c", "40", "-j", "40", "-t", "20", "-f", loose)
     all_modes(env, work)
     sums = env.admin().execute("select (select sum(tbalance) from pgbench_tellers) = (select sum(bbalance) from pgbench_branches),"
                                "(select sum(delta) from pgbench_history) = (select sum(bbalance) from pgbench_branches)")

@@ -102,7 +102,7 @@ class Script:
 CLOSED = wire.Message("closed", b"")
 
 
-def answer(client, timeout=20):
+def answer(client, timeout=8):
     """Everything up to the ReadyForQuery of the mark, or up to the end of the connection: a few
     orders of messages (RELEASE outside a transaction, in a pipeline) make PostgreSQL 15 end it."""
     messages, marked = [], False
