@@ -28,6 +28,8 @@ void weir_pool_decide_close(struct weir_pool_server *server, enum weir_pool_clos
     struct weir_pool_group *group = server->pool->group;
     weir_pool_start_closing(server);
     server->close_reason = (int)reason;
+    if (weir_pool_is_below_floor(server->pool))
+        weir_pool_schedule(server->pool, 0); /* the next tick looks at it */
     weir_list_push_back(&group->closes, &server->due);
     group->pending++;
 }

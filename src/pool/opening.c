@@ -72,11 +72,6 @@ static void fail_hopeless(struct weir_pool *pool, weir_usec now)
                              true);
 }
 
-static bool is_below_floor(const struct weir_pool *pool)
-{
-    return pool->slots - pool->counts[WEIR_POOL_CLOSING] < weir_pool_floor(pool);
-}
-
 /* Openings for min_pool_size take nothing from those who wait. */
 static void open_floor(struct weir_pool *pool, weir_usec now)
 {
@@ -108,7 +103,7 @@ void weir_pool_consider(struct weir_pool *pool, bool floor, weir_usec now)
     }
     if (floor)
         open_floor(pool, now);
-    else if (is_below_floor(pool))
+    else if (weir_pool_is_below_floor(pool))
         weir_pool_schedule(pool, is_in_pause(pool, now) ? pool->retry_at : now);
 }
 

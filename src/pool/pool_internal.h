@@ -152,6 +152,10 @@ static inline int weir_pool_floor(const struct weir_pool *pool)
     bool bounded = limits->pool_size > 0 && limits->pool_size < limits->min_pool_size;
     return bounded ? limits->pool_size : limits->min_pool_size;
 }
+static inline bool weir_pool_is_below_floor(const struct weir_pool *pool)
+{
+    return pool->slots - pool->counts[WEIR_POOL_CLOSING] < weir_pool_floor(pool);
+}
 void weir_pool_end_back_off(struct weir_pool *pool);
 
 /* cap.c */

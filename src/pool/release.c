@@ -68,7 +68,7 @@ static void give_slowly(struct weir_pool *pool, struct weir_pool_server *server,
             pool->seats[i].cap->searched = false;
         make_idle(pool, server);
     }
-    weir_pool_consider(pool, false, now);
+    weir_pool_serve(pool, now);
 }
 
 static inline bool has_no_taker(const struct weir_pool *pool, const struct weir_pool_server *server,

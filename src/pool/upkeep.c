@@ -153,8 +153,7 @@ static weir_usec next_due(const struct weir_pool *pool, weir_usec now)
     }
     if (pool->wanted > 0)
         due = now + 1; /* at each tick: idle servers of others may have become old enough */
-    bool short_of = pool->slots - pool->counts[WEIR_POOL_CLOSING] < weir_pool_floor(pool);
-    if (head != NULL || short_of) {
+    if (head != NULL || weir_pool_is_below_floor(pool)) {
         if (pool->failing && now < pool->retry_at)
             due = sooner(due, pool->retry_at);
         else

@@ -315,6 +315,7 @@ static inline void model_opened(struct model *model, int server, weir_usec expir
     model_prove(model, server);
     model->failing = model->fatal = false;
     model_give(model, server);
+    model_serve(model);
     model_open(model, true);
 }
 
@@ -347,6 +348,7 @@ static inline void model_release(struct model *model, int server)
     model_prove(model, server);
     model->servers[server].idle_since = model->now;
     model_give(model, server);
+    model_serve(model);
     model_open(model, false);
 }
 
@@ -355,6 +357,7 @@ static inline void model_checked(struct model *model, int server, bool ok)
     if (ok) {
         model_prove(model, server);
         model_give(model, server);
+        model_serve(model);
     } else {
         model_invalidate(model, server);
         model_close(model, server, "failed");
