@@ -173,9 +173,12 @@ static void bind_from_queue(struct client *client, struct server *server)
 bool binding_is_over(const struct server *server)
 {
     const struct client *client = server->client;
-    return server->phase == SERVER_BOUND && server->replies.count == 0 && server->status == 'I' &&
-           server->pipeline == PIPELINE_OPEN && server->copy == COPY_NONE && client != NULL &&
-           client->body_left == 0 && client->base.state != WEIR_CLIENT_GREETING;
+    if (server->phase != SERVER_BOUND || client == NULL || server->replies.count > 0 ||
+        server->status != 'I' || server->pipeline != PIPELINE_OPEN || server->copy != COPY_NONE)
+        return false;
+    /* A client that is about to be resumed got this connection for what it has sent already. */
+    return client->body_left == 0 && client->base.state != WEIR_CLIENT_GREETING &&
+           !weir_list_is_linked(&client->resume.link);
 }
 
 /* The client has asked for nothing more and is told that the daemon goes down. */
