@@ -85,9 +85,19 @@ static void log_login(struct client *client)
     weir_log_info(&who, "login", "login succeeded application_name=%s", name != NULL ? name : "");
 }
 
+static void spell_as_server(const struct weir_profile **profile,
+                            const struct weir_parameters *parameters)
+{
+    const struct weir_profile *canonical = settings_canonical(*profile, parameters);
+    weir_profile_unref(*profile);
+    *profile = canonical;
+}
+
 static void welcome(struct client *client, const struct weir_parameters *parameters)
 {
     struct weir_router *router = client->router;
+    spell_as_server(&client->startup, parameters);
+    spell_as_server(&client->settings, parameters);
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     bool replication = client->base.login->replication != NULL;
@@ -121,6 +131,7 @@ void admission_welcome_from_server(struct client *client)
     if (!(server->pins & PIN_REPLICATION))
         remember_greeting(client->destination, client->settings, &server->base.parameters);
     welcome(client, &server->base.parameters);
+    spell_as_server(&server->settings, &server->base.parameters);
     if (!(server->pins & PIN_REPLICATION)) {
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
         server_at_rest(server);

@@ -368,6 +368,9 @@ void statement_at_rest(struct server *server);
  * answer is there. */
 bool settings_sync(struct server *server, struct client *client);
 void settings_on_synced(struct server *server);
+/* The profile with values in the server's own spelling, as reported by a session that has it. */
+const struct weir_profile *settings_canonical(const struct weir_profile *profile,
+                                              const struct weir_parameters *parameters);
 /* ParameterStatus while a client is bound. */
 void settings_on_reported(struct server *server, const char *name, const char *value);
 /* Asks the server which settings hold; the client is held meanwhile. */

@@ -229,13 +229,27 @@ static void drop_to_sync(struct server *server)
         server->pipeline = PIPELINE_SKIPPING;
 }
 
+static void write_field(struct weir_writer *writer, char field, const char *value)
+{
+    weir_write_u8(writer, (uint8_t)field);
+    weir_write_string(writer, value);
+}
+
+/* The server's error in other words. Drivers recognise some errors by the function in PostgreSQL
+ * that raises them (asyncpg: RevalidateCachedQuery), so that is told, too. */
 static void send_changed_error(struct server *server, const struct weir_error_fields *fields,
-                               const char *sqlstate, const char *text)
+                               const char *sqlstate, const char *text, const char *routine)
 {
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
-    weir_write_error(&writer, fields->severity != NULL ? fields->severity : "ERROR", sqlstate, text,
-                     NULL, NULL);
+    size_t message = weir_message_begin(&writer, 'E');
+    write_field(&writer, 'S', fields->severity != NULL ? fields->severity : "ERROR");
+    write_field(&writer, 'V', fields->severity_raw != NULL ? fields->severity_raw : "ERROR");
+    write_field(&writer, 'C', sqlstate);
+    write_field(&writer, 'M', text);
+    write_field(&writer, 'R', routine);
+    weir_write_u8(&writer, 0);
+    weir_message_end(&writer, message);
     if (!writer.failed)
         gather_copy(&server->router->to_client, weir_buffer_bytes(&out), weir_buffer_length(&out));
     weir_buffer_clear(&out);
@@ -248,16 +262,17 @@ static void forward_error(struct server *server, const struct reply *head,
     const char *sqlstate = fields->sqlstate != NULL ? fields->sqlstate : "";
     if (server->timed_out && strcmp(sqlstate, "57014") == 0) {
         send_changed_error(server, fields, sqlstate,
-                           weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text);
+                           weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text, "ProcessInterrupts");
     } else if (head != NULL && head->purpose == PURPOSE_DUPLICATE &&
                strcmp(sqlstate, "42P05") == 0) {
         const struct client_statement *named = head->subject;
         char *text = weir_format("prepared statement \"%s\" already exists", named->name);
-        send_changed_error(server, fields, "42P05", text);
+        send_changed_error(server, fields, "42P05", text, "StorePreparedStatement");
         free(text);
     } else if (head != NULL && head->purpose == PURPOSE_PLAN_CHANGED &&
                strcmp(sqlstate, "26000") == 0) {
-        send_changed_error(server, fields, "0A000", "cached plan must not change result type");
+        send_changed_error(server, fields, "0A000", "cached plan must not change result type",
+                           "RevalidateCachedQuery");
     } else {
         forward(server, message, total);
     }

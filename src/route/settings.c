@@ -27,14 +27,19 @@ static void write_literal(struct weir_writer *writer, const char *text)
     weir_write_u8(writer, '\'');
 }
 
-static void write_set(struct weir_writer *writer, const struct weir_setting *setting)
+/* All settings in one SELECT: `count` of them were written before. */
+static void write_set(struct weir_writer *writer, const struct weir_setting *setting, int count)
 {
-    static const char open[] = "SELECT pg_catalog.set_config(";
-    weir_write_bytes(writer, open, sizeof(open) - 1);
+    static const char first[] = "SELECT ", call[] = "pg_catalog.set_config(";
+    if (count == 0)
+        weir_write_bytes(writer, first, sizeof(first) - 1);
+    else
+        weir_write_u8(writer, ',');
+    weir_write_bytes(writer, call, sizeof(call) - 1);
     write_literal(writer, setting->name);
     weir_write_u8(writer, ',');
     write_literal(writer, setting->value);
-    weir_write_bytes(writer, ",false);", 8);
+    weir_write_bytes(writer, ",false)", 7);
 }
 
 static void write_reset(struct weir_writer *writer, const char *name)
@@ -60,26 +65,52 @@ static bool is_harmless(const char *name)
     return strcmp(name, "application_name") == 0;
 }
 
-/* Writes the statements that lead from one profile to the other; true when one of them may fail. */
-static bool write_difference(struct weir_writer *writer, const struct weir_profile *from,
-                             const struct weir_profile *to)
+/* What a session with this profile has for `name`; NULL when only the server knows. */
+static const char *value_of(const struct destination *destination,
+                            const struct weir_profile *profile, const char *name)
 {
-    bool may_fail = false;
+    const char *value = weir_profile_value(profile, name);
+    return value != NULL ? value : weir_parameters_get(&destination->parameters, name);
+}
+
+static bool is_equal(const struct destination *destination, const struct weir_profile *left,
+                     const struct weir_profile *right, const char *name)
+{
+    const char *a = value_of(destination, left, name), *b = value_of(destination, right, name);
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+struct difference {
+    int statements;
+    bool may_fail;
+};
+
+/* Writes the statements that lead from one profile to the other. A value that is the server's
+ * default anyhow is no difference. */
+static struct difference write_difference(const struct destination *destination,
+                                          struct weir_writer *writer,
+                                          const struct weir_profile *from,
+                                          const struct weir_profile *to)
+{
+    struct difference difference = {0};
     for (uint32_t i = 0; i < from->count; i++) {
         const char *name = from->settings[i].name;
-        if (weir_profile_value(to, name) == NULL) {
-            write_reset(writer, name);
-            may_fail |= !is_harmless(name);
-        }
+        if (weir_profile_value(to, name) != NULL || is_equal(destination, from, to, name))
+            continue;
+        write_reset(writer, name);
+        difference.statements++;
+        difference.may_fail |= !is_harmless(name);
     }
+    int sets = 0;
     for (uint32_t i = 0; i < to->count; i++) {
-        const char *value = weir_profile_value(from, to->settings[i].name);
-        if (value == NULL || strcmp(value, to->settings[i].value) != 0) {
-            write_set(writer, &to->settings[i]);
-            may_fail |= !is_harmless(to->settings[i].name);
-        }
+        const struct weir_setting *setting = &to->settings[i];
+        if (is_equal(destination, from, to, setting->name))
+            continue;
+        write_set(writer, setting, sets++);
+        difference.statements++;
+        difference.may_fail |= !is_harmless(setting->name);
     }
-    return may_fail;
+    return difference;
 }
 
 bool settings_sync(struct server *server, struct client *client)
@@ -87,7 +118,12 @@ bool settings_sync(struct server *server, struct client *client)
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     size_t message = weir_message_begin(&writer, 'Q');
-    bool may_fail = write_difference(&writer, server->settings, client->settings);
+    struct difference difference =
+        write_difference(server->destination, &writer, server->settings, client->settings);
+    if (difference.statements == 0) {
+        weir_buffer_clear(&out);
+        return false;
+    }
     weir_write_u8(&writer, 0);
     weir_message_end(&writer, message);
     gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
@@ -96,11 +132,27 @@ bool settings_sync(struct server *server, struct client *client)
     server->unnamed_version = 0;
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_SETTINGS, NULL);
     server->router->counters.setting_syncs++;
-    if (!may_fail) {
+    if (!difference.may_fail) {
         weir_profile_unref(server->settings);
         server->settings = weir_profile_ref(client->settings);
     }
-    return may_fail;
+    return difference.may_fail;
+}
+
+const struct weir_profile *settings_canonical(const struct weir_profile *profile,
+                                              const struct weir_parameters *parameters)
+{
+    const struct weir_profile *result = weir_profile_ref(profile);
+    for (uint32_t i = 0; i < profile->count; i++) {
+        const struct weir_setting *setting = &profile->settings[i];
+        const char *reported = weir_parameters_get(parameters, setting->name);
+        if (reported == NULL || is_harmless(setting->name) || strcmp(reported, setting->value) == 0)
+            continue;
+        const struct weir_profile *next = weir_profile_with(result, setting->name, reported);
+        weir_profile_unref(result);
+        result = next;
+    }
+    return result;
 }
 
 static void take_profile(const struct weir_profile **place, const struct weir_profile *profile)
