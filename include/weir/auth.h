@@ -57,8 +57,7 @@ const char *weir_user_file_find(const struct weir_user_file *file, const char *u
 size_t weir_user_file_count(const struct weir_user_file *file);
 void weir_user_file_destroy(struct weir_user_file *file);
 
-/* --- keys and passwords with which pgweir logs in to a server
- * -------------------------------------- */
+/* --- keys and passwords with which pgweir logs in to a server -------------------------- */
 
 /* At most one of the three ways is needed by the server's method. */
 struct weir_credentials {
@@ -130,8 +129,7 @@ enum weir_auth_result weir_server_proof_work(struct weir_server_proof *proof,
 const char *weir_server_proof_problem(const struct weir_server_proof *proof);
 void weir_server_proof_destroy(struct weir_server_proof *proof); /* NULL is fine; wipes */
 
-/* --- primitives that others need
- * ------------------------------------------------------------------ */
+/* --- primitives that others need ------------------------------------------------------- */
 
 /* Cryptographically random bytes; aborts when the system has none. */
 void weir_random_bytes(void *bytes, size_t length);

@@ -18,7 +18,7 @@
 #include "weir/reason.h"
 #include "weir/settings_profile.h"
 
-/* --- what the server reports ------------------------------------------------------------------ */
+/* --- what the server reports ----------------------------------------------------------- */
 
 struct weir_parameter {
     char *name;

@@ -14,7 +14,7 @@
 #include "weir/clock.h"
 #include "weir/list.h"
 
-/* --- the loop --------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------- */
 
 /* Work that must not run inside the caller: it runs once, later in the same turn of the loop,
  * before the loop sleeps. Tasks deferred while tasks run are run in the same turn too (bounded: at
@@ -55,7 +55,7 @@ static inline void weir_task_cancel(struct weir_task *task)
     weir_list_remove_if_linked(&task->link);
 }
 
-/* --- streams ---------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------- */
 
 enum weir_io {
     WEIR_IO_OK,
@@ -121,7 +121,7 @@ static inline size_t weir_stream_unsent(const struct weir_stream *stream)
 void weir_stream_pause(struct weir_stream *stream);
 void weir_stream_resume(struct weir_stream *stream);
 
-/* --- addresses -------------------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------------------- */
 
 struct weir_address {
     union {
@@ -135,7 +135,7 @@ struct weir_address {
 /* "127.0.0.1:5432", "[::1]:5432", "unix:/dir/.s.PGSQL.5432". Always terminates. */
 void weir_address_print(const struct weir_address *address, char *text, size_t size);
 
-/* --- listening -------------------------------------------------------------------------------- */
+/* --- listening ------------------------------------------------------------------------- */
 
 struct weir_listener; /* one listening socket */
 
@@ -172,7 +172,7 @@ weir_must_check bool weir_listen_address(const struct weir_list *link,
 /* Closes all; removes own Unix socket files. May be called from on_accept. */
 void weir_listen_close_all(struct weir_list *list);
 
-/* --- connecting ------------------------------------------------------------------------------ */
+/* --- connecting ------------------------------------------------------------------------ */
 
 struct weir_dial_host {
     const char *host; /* name, address, "/dir" or "@abstract"; "" = the default Unix directory */

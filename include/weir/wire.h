@@ -31,7 +31,7 @@ static inline void weir_put_u32(uint8_t *bytes, uint32_t value)
     __builtin_memcpy(bytes, &value, 4);
 }
 
-/* --- reading ------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------- */
 
 /* A bounded reader. After the first read past the end `failed` is set and every later read gives
  * zero, NULL or an empty span: test it once at the end. */
@@ -52,7 +52,7 @@ const char *weir_read_string(struct weir_reader *reader);
 const uint8_t *weir_read_bytes(struct weir_reader *reader, size_t length);
 size_t weir_reader_left(const struct weir_reader *reader);
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------- */
 
 /* Messages are appended to a buffer. begin returns the offset to pass to end, which fills in the
  * length. When memory is out the buffer's content is undefined and `failed` sticks. */
@@ -91,7 +91,7 @@ void weir_write_describe_statement(struct weir_writer *writer, const char *name)
 void weir_write_negotiate_version(struct weir_writer *writer, uint32_t version,
                                   const char *const *unknown, size_t unknown_count);
 
-/* --- errors and notices ---------------------------------------------------------------------- */
+/* --- errors and notices ---------------------------------------------------------------- */
 
 /* The fields of an ErrorResponse or NoticeResponse; pointers into the message, NULL when absent. */
 struct weir_error_fields {

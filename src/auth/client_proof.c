@@ -254,8 +254,7 @@ static enum weir_auth_result take_md5(struct weir_client_proof *proof, const uin
     return WEIR_AUTH_OK;
 }
 
-/* --- SCRAM
- * ----------------------------------------------------------------------------------------- */
+/* --- SCRAM ----------------------------------------------------------------------------- */
 
 static enum weir_auth_result take_scram_first(struct weir_client_proof *proof, const char *text,
                                               size_t length, struct weir_buffer *out)

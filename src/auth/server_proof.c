@@ -101,8 +101,7 @@ static char *clean_text(const char *text, size_t length)
     return clean;
 }
 
-/* --- clear-text and MD5
- * --------------------------------------------------------------------------- */
+/* --- clear-text and MD5 ---------------------------------------------------------------- */
 
 static enum weir_auth_result answer_password(struct weir_server_proof *proof,
                                              struct weir_buffer *out)
@@ -135,8 +134,7 @@ static enum weir_auth_result answer_md5(struct weir_server_proof *proof, struct 
     return result;
 }
 
-/* --- SCRAM
- * ----------------------------------------------------------------------------------------- */
+/* --- SCRAM ----------------------------------------------------------------------------- */
 
 /* SASLInitialResponse: mechanism, length, our first message. */
 static enum weir_auth_result send_first(struct weir_server_proof *proof, struct weir_buffer *out)

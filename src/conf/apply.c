@@ -7,8 +7,7 @@
 #include "value.h"
 #include "weir/memory.h"
 
-/* --- one setting of one level
- * --------------------------------------------------------------------- */
+/* --- one setting of one level ---------------------------------------------------------- */
 
 struct assignment {
     struct weir_apply *apply;
@@ -73,8 +72,7 @@ static bool assign(const struct assignment *assignment, const struct weir_settin
     return true;
 }
 
-/* --- PgBouncer's names and meanings
- * ------------------------------------------------------------------ */
+/* --- PgBouncer's names and meanings ---------------------------------------------------- */
 
 static void assign_inverse(const struct assignment *assignment, const struct weir_setting *setting,
                            const char *value)
@@ -256,8 +254,7 @@ void weir_apply_unknown(struct weir_apply *apply, unsigned int scope, const char
     free(subject);
 }
 
-/* --- sections
- * --------------------------------------------------------------------------------------- */
+/* --- sections -------------------------------------------------------------------------- */
 
 static void take_global(struct weir_apply *apply, const struct weir_entry *entry)
 {
@@ -356,8 +353,7 @@ static void take_entry(struct weir_apply *apply, const struct weir_entry *entry)
     }
 }
 
-/* --- the whole
- * -------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------------------- */
 
 static void set_defaults(struct weir_conf *conf)
 {

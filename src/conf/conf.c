@@ -8,8 +8,7 @@
 #include "snapshot.h"
 #include "weir/memory.h"
 
-/* --- messages
- * --------------------------------------------------------------------------------------- */
+/* --- messages -------------------------------------------------------------------------- */
 
 static void append(struct weir_buffer *out, const char *text)
 {
@@ -62,8 +61,7 @@ static char *take_messages(struct weir_buffer *messages)
     return text;
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------ */
 
 static struct weir_conf *finish(const struct weir_entries *entries, struct weir_messages *messages,
                                 char **problems, char **warnings)
@@ -162,8 +160,7 @@ void weir_conf_destroy(struct weir_conf *conf)
     free(conf);
 }
 
-/* --- look-up
- * ------------------------------------------------------------------------------------------ */
+/* --- look-up --------------------------------------------------------------------------- */
 
 const struct weir_database *weir_conf_database(const struct weir_conf *conf, const char *name)
 {
@@ -214,8 +211,7 @@ void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database 
         resolved->min_pool_size = resolved->pool_size;
 }
 
-/* --- comparison
- * ----------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------ */
 
 void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
                     void (*each)(void *context, const char *name, const char *old_value,

@@ -42,8 +42,7 @@ static void warn(const struct line *line, const char *name, const char *text)
     free(subject);
 }
 
-/* --- libpq's keywords
- * --------------------------------------------------------------------------------- */
+/* --- libpq's keywords ------------------------------------------------------------------ */
 
 enum keyword_action {
     ACTION_TEXT,    /* kept as it is, in the field at `offset` of struct weir_database */
@@ -210,8 +209,7 @@ static void take_dsn(struct line *line, const char *dsn)
     weir_libpq_drop();
 }
 
-/* --- PgBouncer's keys
- * --------------------------------------------------------------------------------- */
+/* --- PgBouncer's keys ------------------------------------------------------------------ */
 
 /* datestyle and timezone are session settings: they go into the startup packet's options. */
 static void add_option(struct line *line, const char *name, const char *value)
@@ -279,8 +277,7 @@ static void take_token(struct line *line, const struct weir_token *token)
         weir_apply_unknown(line->apply, WEIR_SCOPE_DATABASE, where, line->owner, token->name);
 }
 
-/* --- hosts
- * ---------------------------------------------------------------------------------------------- */
+/* --- hosts ----------------------------------------------------------------------------- */
 
 static size_t count_items(const char *list)
 {
@@ -361,8 +358,7 @@ static void settle_hosts(struct line *line)
     }
 }
 
-/* --- the line
- * ------------------------------------------------------------------------------------------- */
+/* --- the line -------------------------------------------------------------------------- */
 
 /* A URI ends at the first space; pool settings may follow. */
 static const char *take_uri(struct line *line, const char *value)

@@ -73,8 +73,7 @@ static void complain(struct reader *reader, const char *text)
     free(where);
 }
 
-/* --- files
- * ---------------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------- */
 
 static char *read_descriptor(int descriptor, size_t *length)
 {
@@ -181,8 +180,7 @@ static void include(struct reader *reader, struct span name)
     free(file);
 }
 
-/* --- lines
- * ---------------------------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------- */
 
 static void read_directive(struct reader *reader, struct span line)
 {

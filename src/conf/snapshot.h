@@ -24,8 +24,7 @@ void weir_messages_problem(struct weir_messages *messages, const char *where, co
 void weir_messages_warning(struct weir_messages *messages, const char *where, const char *subject,
                            const char *format, ...) weir_printf(4, 5);
 
-/* --- entries: load.c
- * ------------------------------------------------------------------------------ */
+/* --- entries: load.c ------------------------------------------------------------------- */
 
 struct weir_entry {
     char *section;
@@ -49,8 +48,7 @@ void weir_entries_read_text(struct weir_entries *entries, const char *name, cons
                             size_t length, struct weir_messages *messages);
 void weir_entries_clear(struct weir_entries *entries);
 
-/* --- the snapshot
- * ----------------------------------------------------------------------------------- */
+/* --- the snapshot ---------------------------------------------------------------------- */
 
 /* How a setting of one level got its value. */
 enum weir_set { WEIR_UNSET, WEIR_IMPLIED, WEIR_SET };
@@ -84,8 +82,7 @@ struct weir_pool_overrides *weir_overrides_create(unsigned int scope);
 void weir_overrides_destroy(struct weir_pool_overrides *overrides);
 void weir_database_clear(struct weir_database *database);
 
-/* --- apply.c, database.c
- * ----------------------------------------------------------------------------- */
+/* --- apply.c, database.c --------------------------------------------------------------- */
 
 struct weir_apply {
     struct weir_conf *conf;
@@ -108,8 +105,7 @@ void weir_apply_unknown(struct weir_apply *apply, unsigned int scope, const char
 void weir_database_read(struct weir_apply *apply, struct weir_database *database,
                         const char *value);
 
-/* --- tokens.c
- * ----------------------------------------------------------------------------------------- */
+/* --- tokens.c -------------------------------------------------------------------------- */
 
 struct weir_token {
     char *name;

@@ -70,8 +70,7 @@ static bool read_users(const struct weir_conf *conf, struct weir_user_file **use
     return *users != NULL;
 }
 
-/* --- signals
- * ----------------------------------------------------------------------------------------- */
+/* --- signals --------------------------------------------------------------------------- */
 
 static void on_hup(struct ev_loop *ev, ev_signal *watcher, int events)
 {

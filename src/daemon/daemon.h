@@ -8,8 +8,7 @@
 #include "weir/net.h"
 #include "weir/route.h"
 
-/* --- options.c
- * ------------------------------------------------------------------------------------ */
+/* --- options.c ------------------------------------------------------------------------- */
 
 struct options {
     const char *file;
@@ -25,8 +24,7 @@ struct options {
 /* -1: go on; otherwise the exit status (help and version are printed already). */
 int options_read(struct options *options, int argc, char **argv);
 
-/* --- daemon.c
- * -------------------------------------------------------------------------------------- */
+/* --- daemon.c -------------------------------------------------------------------------- */
 
 /* Boots and runs until the end. `ready` is called once everything listens. Returns the exit status.
  */
@@ -34,31 +32,27 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
 /* Reads the file and prints problems and warnings to stderr; NULL when it is bad. */
 struct weir_conf *daemon_read_conf(const char *file, bool quiet);
 
-/* --- background.c
- * ----------------------------------------------------------------------------------- */
+/* --- background.c ---------------------------------------------------------------------- */
 
 /* Forks into the background. The parent stays until the child says that it is ready, or has failed,
  * and exits with that status, so that a failed start is a failed command. */
 void background_enter(void);
 void background_ready(void);
 
-/* --- pidfile.c
- * ---------------------------------------------------------------------------------------- */
+/* --- pidfile.c ------------------------------------------------------------------------- */
 
 /* Creates and locks the file. False with a message on stderr when another process holds it. */
 bool pidfile_take(const char *path);
 void pidfile_drop(void);
 
-/* --- limits.c
- * ------------------------------------------------------------------------------------------ */
+/* --- limits.c -------------------------------------------------------------------------- */
 
 /* Raises the descriptor limit to what the configuration may need; false when it cannot. */
 bool limits_raise_descriptors(const struct weir_conf *conf);
 /* Gives up root. False with a message on stderr. */
 bool limits_switch_user(const char *user);
 
-/* --- service.c: the service manager
- * ---------------------------------------------------------------------- */
+/* --- service.c: the service manager ---------------------------------------------------- */
 
 /* Number of listening sockets handed over, which begin at descriptor 3. */
 int service_inherited_sockets(void);

@@ -48,7 +48,7 @@ struct weir_dial {
 
 static void advance(struct weir_dial *dial);
 
-/* --- the end ---------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------- */
 
 static void free_dial(struct weir_dial *dial)
 {
@@ -100,7 +100,7 @@ static void fail(struct weir_dial *dial)
     finish(dial, &result);
 }
 
-/* --- what went wrong -------------------------------------------------------------------------- */
+/* --- what went wrong ------------------------------------------------------------------- */
 
 static void note(struct weir_dial *dial, const char *format, ...) weir_printf(2, 3);
 
@@ -134,7 +134,7 @@ static void note_address(struct weir_dial *dial, const char *reason)
         note(dial, "%s%s (%s): %s", separator, host, text, reason);
 }
 
-/* --- one address ------------------------------------------------------------------------------ */
+/* --- one address ----------------------------------------------------------------------- */
 
 enum attempt { CONNECTED, UNDER_WAY, REFUSED };
 
@@ -214,7 +214,7 @@ static enum attempt try_address(struct weir_dial *dial)
     return UNDER_WAY;
 }
 
-/* --- one host --------------------------------------------------------------------------------- */
+/* --- one host -------------------------------------------------------------------------- */
 
 static void set_addresses(struct weir_dial *dial, const struct weir_address *addresses,
                           size_t count)
@@ -285,7 +285,7 @@ static void advance(struct weir_dial *dial)
     }
 }
 
-/* --- the face --------------------------------------------------------------------------------- */
+/* --- the face -------------------------------------------------------------------------- */
 
 static void begin(struct weir_task *task)
 {

@@ -17,7 +17,7 @@
 /* How long to leave the queue alone when this process has no descriptor to spare. */
 #define PAUSE_SECONDS 0.2
 
-/* --- accepting -------------------------------------------------------------------------------- */
+/* --- accepting ------------------------------------------------------------------------- */
 
 static void pause_accepting(struct weir_listener *listener, int error)
 {
@@ -133,7 +133,7 @@ bool weir_listen_inherited(struct weir_loop *loop, struct weir_list *list, int f
     return true;
 }
 
-/* --- opening TCP sockets ---------------------------------------------------------------------- */
+/* --- opening TCP sockets --------------------------------------------------------------- */
 
 /* What weir_listen_tcp was asked for, and what it has opened so far. */
 struct opening {

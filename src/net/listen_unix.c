@@ -31,7 +31,7 @@ static bool refuse(struct unix_opening *opening, const char *what, const char *r
     return false;
 }
 
-/* --- the lock --------------------------------------------------------------------------------- */
+/* --- the lock -------------------------------------------------------------------------- */
 
 /* Whether `fd` is still the file at `path`: its last holder removes it. */
 static bool is_file_at(int fd, const char *path)
@@ -74,7 +74,7 @@ static bool take_lock(struct unix_opening *opening)
     }
 }
 
-/* --- the socket ------------------------------------------------------------------------------- */
+/* --- the socket ------------------------------------------------------------------------ */
 
 /* Removes the file of a socket that nobody listens on. */
 static bool remove_stale(struct unix_opening *opening)

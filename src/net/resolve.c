@@ -56,7 +56,7 @@ struct resolver_socket {
     ev_io io;
 };
 
-/* --- c-ares in the loop ----------------------------------------------------------------------- */
+/* --- c-ares in the loop ---------------------------------------------------------------- */
 
 static void arm_timer(struct weir_resolver *resolver)
 {
@@ -162,7 +162,7 @@ static bool ensure_channel(struct weir_resolver *resolver)
     return resolver->has_channel;
 }
 
-/* --- entries ---------------------------------------------------------------------------------- */
+/* --- entries --------------------------------------------------------------------------- */
 
 static void free_entry(struct weir_resolver_entry *entry)
 {
@@ -274,7 +274,7 @@ static struct weir_resolver_entry *ask(struct weir_resolver *resolver, const cha
     return entry;
 }
 
-/* --- queries ---------------------------------------------------------------------------------- */
+/* --- queries --------------------------------------------------------------------------- */
 
 static void deliver(struct weir_task *task)
 {

@@ -215,7 +215,7 @@ void weir_pool_leave(struct weir_pool_waiter *waiter, weir_usec now)
     if (waiter->queued) {
         weir_pool_dequeue(waiter);
         waiter->pool = NULL;
-        weir_pool_consider(pool, false, now);
+        weir_pool_serve(pool, now); /* the next may have another affinity */
         return;
     }
     weir_list_remove(&waiter->link); /* DO_TIMEOUT or DO_FAIL that was not taken yet */

@@ -59,8 +59,7 @@ static void remember_greeting(struct destination *destination, const struct weir
     weir_parameters_copy(&greeting->parameters, parameters);
 }
 
-/* --- the welcome
- * ------------------------------------------------------------------------------------- */
+/* --- the welcome ----------------------------------------------------------------------- */
 
 static void write_parameters(struct weir_writer *writer, const struct weir_parameters *parameters,
                              const char *application_name)
@@ -138,8 +137,7 @@ void admission_welcome_from_server(struct client *client)
     }
 }
 
-/* --- refusing
- * ------------------------------------------------------------------------------------------ */
+/* --- refusing -------------------------------------------------------------------------- */
 
 void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
                       const struct weir_buffer *server_error)
@@ -165,8 +163,7 @@ void admission_refuse(struct client *client, enum weir_reason reason, const char
     client->base.ops->login_ended(&client->base, reason);
 }
 
-/* --- coming in
- * ---------------------------------------------------------------------------------------------- */
+/* --- coming in ------------------------------------------------------------------------- */
 
 static bool refuse(struct client *client, enum weir_reason reason, char *text)
 {

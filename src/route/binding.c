@@ -27,8 +27,7 @@ static void log_refusal(struct client *client, enum weir_reason reason, const ch
     weir_log_warning(&who, "refuse", "reason=%s %s", row->name, text != NULL ? text : row->text);
 }
 
-/* --- refusing
- * ----------------------------------------------------------------------------------------- */
+/* --- refusing -------------------------------------------------------------------------- */
 
 static void send_refusal(struct client *client, const struct weir_buffer *out)
 {
@@ -85,8 +84,7 @@ void binding_refuse_as_server(struct client *client, enum weir_reason reason, co
     weir_buffer_clear(&out);
 }
 
-/* --- getting a server
- * ----------------------------------------------------------------------------------- */
+/* --- getting a server ------------------------------------------------------------------ */
 
 static void refuse_full_queue(struct client *client)
 {
@@ -167,14 +165,13 @@ static void bind_from_queue(struct client *client, struct server *server)
         weir_loop_defer(router->loop, &client->resume);
 }
 
-/* --- giving it back
- * --------------------------------------------------------------------------------------- */
+/* --- giving it back -------------------------------------------------------------------- */
 
 bool binding_is_over(const struct server *server)
 {
     const struct client *client = server->client;
     if (server->phase != SERVER_BOUND || client == NULL || server->replies.count > 0 ||
-        server->status != 'I' || server->pipeline != PIPELINE_OPEN || server->copy != COPY_NONE)
+        server->status != 'I' || server->pipeline != PIPELINE_IDLE || server->copy != COPY_NONE)
         return false;
     /* A client that is about to be resumed got this connection for what it has sent already. */
     return client->body_left == 0 && client->base.state != WEIR_CLIENT_GREETING &&
@@ -357,8 +354,7 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
     router_doom_server(server);
 }
 
-/* --- what the pool decides
- * -------------------------------------------------------------------------------------- */
+/* --- what the pool decides ------------------------------------------------------------- */
 
 static enum weir_reason reason_of(enum weir_pool_close_reason reason)
 {

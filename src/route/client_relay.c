@@ -162,6 +162,7 @@ static enum step take_named(struct client *client, const uint8_t *message, size_
     }
     if (step != STEP_MORE)
         return step;
+    server->pipeline = PIPELINE_BATCH;
     *taken = smaller(have, total);
     client->body_left = (uint32_t)(total - *taken);
     client->body_sink = BODY_PASS;
@@ -176,7 +177,7 @@ static enum step take_sync(struct client *client, const uint8_t *message, size_t
     /* In COPY FROM STDIN the server ignores Sync until the data has ended. */
     if (server->copy == COPY_IN)
         return STEP_MORE;
-    server->pipeline = PIPELINE_OPEN;
+    server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_SYNC, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     return STEP_MORE;
 }
@@ -264,16 +265,21 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'Q':
         if (server->pipeline == PIPELINE_SKIPPING)
             break;
+        server->pipeline = PIPELINE_IDLE;
         return take_query(client, message, have, total, taken);
     case 'S':
         return take_sync(client, message, have, total, taken);
     case 'E':
-        if (server->pipeline == PIPELINE_OPEN)
-            server_expect(server, REPLY_EXECUTE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+        if (server->pipeline == PIPELINE_SKIPPING)
+            break;
+        server->pipeline = PIPELINE_BATCH;
+        server_expect(server, REPLY_EXECUTE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         break;
     case 'F':
-        if (server->pipeline == PIPELINE_OPEN)
-            server_expect(server, REPLY_FUNCTION, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+        if (server->pipeline == PIPELINE_SKIPPING)
+            break;
+        server->pipeline = PIPELINE_IDLE;
+        server_expect(server, REPLY_FUNCTION, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         break;
     default:
         return take_named(client, message, have, total, taken);

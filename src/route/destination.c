@@ -168,8 +168,7 @@ void destination_collect(struct weir_router *router)
     }
 }
 
-/* --- opening servers
- * ------------------------------------------------------------------------------------- */
+/* --- opening servers ------------------------------------------------------------------- */
 
 static struct server *make_server(struct destination *destination)
 {
@@ -219,8 +218,7 @@ struct server *destination_open_replication(struct destination *destination, str
     return server;
 }
 
-/* --- results of logins
- * ------------------------------------------------------------------------------------ */
+/* --- results of logins ----------------------------------------------------------------- */
 
 static void on_ready(struct weir_server *base)
 {

@@ -6,8 +6,7 @@
 
 #define TICK_SECONDS 0.1
 
-/* --- who is who, for the log
- * ------------------------------------------------------------------------ */
+/* --- who is who, for the log ----------------------------------------------------------- */
 
 void router_who_client(const struct client *client, struct weir_log_who *who, char *peer,
                        size_t peer_size)
@@ -58,8 +57,7 @@ void router_echo(const struct server *server, const char *event, const char *det
                   counts.idle, counts.active, counts.waiting);
 }
 
-/* --- the end of objects
- * -------------------------------------------------------------------------------- */
+/* --- the end of objects ---------------------------------------------------------------- */
 
 void router_doom_client(struct client *client)
 {
@@ -121,8 +119,7 @@ static void reap(struct weir_task *task)
         free_server(weir_container_of(link, struct server, link));
 }
 
-/* --- decisions
- * ------------------------------------------------------------------------------------------- */
+/* --- decisions ------------------------------------------------------------------------- */
 
 static void decide(struct weir_task *task)
 {
@@ -137,8 +134,7 @@ void router_decide_later(struct weir_router *router)
     weir_loop_defer(router->loop, &router->decide);
 }
 
-/* --- the router
- * --------------------------------------------------------------------------------------------- */
+/* --- the router ------------------------------------------------------------------------ */
 
 static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 {

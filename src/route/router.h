@@ -86,8 +86,12 @@ enum copy_state {
     COPY_BOTH,
 };
 
-/* Whether the server takes messages or, after an error, skips them until Sync. */
-enum pipeline_state { PIPELINE_OPEN, PIPELINE_SKIPPING };
+/* Where the client is in the extended protocol. */
+enum pipeline_state {
+    PIPELINE_IDLE,     /* nothing since the last Sync or simple query */
+    PIPELINE_BATCH,    /* messages whose Sync is still to come: the connection stays the client's */
+    PIPELINE_SKIPPING, /* after an error the server skips everything up to Sync */
+};
 
 /* State on the server that belongs to its client and keeps the two together. */
 enum pin {
@@ -126,6 +130,7 @@ struct server {
     uint8_t pins;
     uint8_t dirt;
     char status;                        /* of the last ReadyForQuery: I, T or E */
+    bool names_in_doubt;                /* a DEALLOCATE or DISCARD is on its way */
     bool timed_out;                     /* the running query is being cancelled by query_timeout */
     bool farewell;                      /* the server said FATAL: it will close */
     uint32_t sql_prepared;              /* statements under the client's own names */
@@ -229,8 +234,7 @@ void router_who_server(const struct server *server, struct weir_log_who *who, ch
 /* echo_pool: one line per pool event. */
 void router_echo(const struct server *server, const char *event, const char *detail);
 
-/* --- admission.c
- * ----------------------------------------------------------------------------------- */
+/* --- admission.c ----------------------------------------------------------------------- */
 
 extern const struct weir_session_ops router_session_ops;
 /* A greeting client has its server with its settings applied: welcome it. */
@@ -240,8 +244,7 @@ void admission_refuse(struct client *client, enum weir_reason reason, const char
                       const struct weir_buffer *server_error);
 void admission_forget_greetings(struct destination *destination);
 
-/* --- destination.c
- * --------------------------------------------------------------------------------- */
+/* --- destination.c --------------------------------------------------------------------- */
 
 /* Finds or creates; NULL when the database is unknown. */
 struct destination *destination_get(struct weir_router *router, const char *database,
@@ -259,8 +262,7 @@ void destination_destroy(struct destination *destination);
 /* Destinations without clients and servers for a long time go. */
 void destination_collect(struct weir_router *router);
 
-/* --- binding.c
- * ------------------------------------------------------------------------------------- */
+/* --- binding.c ------------------------------------------------------------------------- */
 
 /* The client needs a server: MORE = it has one now, WAIT = it waits (or is held), GONE = refused
  * and closed. */
@@ -287,8 +289,7 @@ void binding_lose_server(struct server *server, enum weir_reason reason);
 /* Carries out one decision of the pool. */
 void binding_decide(struct weir_router *router, const struct weir_pool_decision *decision);
 
-/* --- client_relay.c, server_relay.c
- * ------------------------------------------------------------------ */
+/* --- client_relay.c, server_relay.c ---------------------------------------------------- */
 
 void client_relay_event(struct weir_stream *stream, unsigned events);
 /* Looks at the kept input of the client, as if it had just come. */
@@ -300,8 +301,7 @@ void server_at_rest(struct server *server);
 void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
                    enum reply_purpose purpose, void *subject);
 
-/* --- statement.c
- * ------------------------------------------------------------------------------------- */
+/* --- statement.c ----------------------------------------------------------------------- */
 
 /* One text with its parameter types, shared by all clients. */
 struct statement {
@@ -361,8 +361,7 @@ void statement_forget_server(struct server *server);
 /* Frees copies that were dropped, when nothing in flight can refer to them. */
 void statement_at_rest(struct server *server);
 
-/* --- settings.c
- * -------------------------------------------------------------------------------------- */
+/* --- settings.c ------------------------------------------------------------------------ */
 
 /* Sends what makes server->settings equal to the client's. True: the client must be held until the
  * answer is there. */
@@ -378,16 +377,14 @@ void settings_ask(struct server *server);
 void settings_on_row(struct server *server, const uint8_t *body, size_t length);
 void settings_on_learned(struct server *server);
 
-/* --- settling.c
- * -------------------------------------------------------------------------------------- */
+/* --- settling.c ------------------------------------------------------------------------ */
 
 /* The client has gone; the server finishes what runs, then is cleaned and reused or closed. */
 void settling_begin(struct server *server, bool cancel);
 /* Something was answered: the next step. The server may be closed afterwards. */
 void settling_go_on(struct server *server);
 
-/* --- cancel.c
- * ------------------------------------------------------------------------------------------ */
+/* --- cancel.c -------------------------------------------------------------------------- */
 
 void cancel_assign_key(struct client *client);
 void cancel_forget_key(struct client *client);
@@ -395,19 +392,16 @@ void cancel_request(struct weir_router *router, uint32_t pid, const uint8_t *key
 /* Cancels what runs on the server now. No-op when a cancel is under way. */
 void cancel_server(struct server *server);
 
-/* --- upkeep.c
- * -------------------------------------------------------------------------------------------- */
+/* --- upkeep.c -------------------------------------------------------------------------- */
 
 void upkeep_tick(struct weir_router *router);
 
-/* --- drain.c
- * --------------------------------------------------------------------------------------------- */
+/* --- drain.c --------------------------------------------------------------------------- */
 
 void drain_create_pools(struct weir_router *router);
 void drain_free_retired(struct weir_router *router);
 
-/* --- report.c
- * -------------------------------------------------------------------------------------------- */
+/* --- report.c -------------------------------------------------------------------------- */
 
 /* "3 running, 5 idle in transaction, 1 slow reader": who holds the connections of the pool. */
 void report_holders(const struct destination *destination, char *text, size_t size);

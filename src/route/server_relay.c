@@ -197,6 +197,7 @@ static enum step take_copy_begin(struct server *server, const uint8_t *message, 
         while (server->replies.count > 1 && reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
             reply_pop(&server->replies);
             *reply_head(&server->replies) = saved;
+            server->pipeline = PIPELINE_BATCH;
         }
     }
     if (head->action == REPLY_FORWARD)
@@ -204,8 +205,7 @@ static enum step take_copy_begin(struct server *server, const uint8_t *message, 
     return STEP_MORE;
 }
 
-/* --- errors
- * ------------------------------------------------------------------------------------------ */
+/* --- errors ---------------------------------------------------------------------------- */
 
 static bool is_fatal(const struct weir_error_fields *fields)
 {
@@ -308,8 +308,7 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
     return STEP_MORE;
 }
 
-/* --- ReadyForQuery
- * ------------------------------------------------------------------------------------ */
+/* --- ReadyForQuery --------------------------------------------------------------------- */
 
 static void count_query(struct server *server)
 {
@@ -366,8 +365,7 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     return STEP_MORE;
 }
 
-/* --- what may come at any time
- * --------------------------------------------------------------------------- */
+/* --- what may come at any time --------------------------------------------------------- */
 
 static bool is_ours(const struct server *server)
 {
@@ -529,8 +527,12 @@ void server_at_rest(struct server *server)
 {
     if (server->replies.count > 0)
         return;
+    server->names_in_doubt = false;
     switch (server->phase) {
     case SERVER_BOUND:
+        if (server->client != NULL && server->client->base.state == WEIR_CLIENT_HELD &&
+            server->cancel == NULL)
+            wake_client(server); /* everything it could have waited for has been answered */
         if (binding_is_over(server))
             binding_release(server);
         else if (server->destination->settings.pool_mode == WEIR_POOL_STATEMENT &&

@@ -36,13 +36,9 @@ static bool close_batch(struct server *server)
         sent = weir_stream_send_bytes(&server->base.stream, fail, sizeof(fail));
         server->copy = COPY_IN_ENDED;
     }
-    struct reply *last =
-        server->replies.count > 0 ? reply_at(&server->replies, server->replies.count - 1) : NULL;
-    bool open = server->pipeline == PIPELINE_SKIPPING ||
-                (last != NULL && last->kind != REPLY_QUERY && last->kind != REPLY_SYNC &&
-                 last->kind != REPLY_FUNCTION);
+    bool open = server->pipeline != PIPELINE_IDLE;
     if (sent && open) {
-        server->pipeline = PIPELINE_OPEN;
+        server->pipeline = PIPELINE_IDLE;
         server_expect(server, REPLY_SYNC, REPLY_SWALLOW, PURPOSE_ROLLBACK, NULL);
         sent = weir_stream_send_bytes(&server->base.stream, sync, sizeof(sync));
     }

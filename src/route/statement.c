@@ -20,8 +20,7 @@
 /* No such statement can exist: used to make the server raise its own error at the right place. */
 static const char no_such_name[] = "pgweir.none";
 
-/* --- the dictionary
- * ------------------------------------------------------------------------------------ */
+/* --- the dictionary -------------------------------------------------------------------- */
 
 static struct statement *statement_get(struct weir_router *router, const uint8_t *body,
                                        size_t length)
@@ -53,8 +52,7 @@ static void statement_unref(struct weir_router *router, struct statement *statem
     free(statement);
 }
 
-/* --- a client's names
- * ------------------------------------------------------------------------------------ */
+/* --- a client's names ------------------------------------------------------------------ */
 
 static struct client_statement *find_name(const struct client *client, const char *name,
                                           size_t length)
@@ -115,8 +113,7 @@ void statement_forget_unnamed(struct client *client)
     client->unnamed = NULL;
 }
 
-/* --- a server's copies
- * ------------------------------------------------------------------------------------ */
+/* --- a server's copies ----------------------------------------------------------------- */
 
 static struct prepared *find_copy(const struct server *server, const struct statement *statement)
 {
@@ -253,8 +250,7 @@ static void emit_flush(struct server *server)
     gather_copy(&server->router->to_server, flush, sizeof(flush));
 }
 
-/* --- names in messages
- * ------------------------------------------------------------------------------------- */
+/* --- names in messages ----------------------------------------------------------------- */
 
 static bool renames(const struct server *server)
 {
@@ -352,8 +348,10 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         statement_sql(client, (const char *)body, strlen((const char *)body));
     if (name_length == 0)
         return parse_unnamed(client, message, total);
-    router->counters.client_parses++;
     struct client_statement *named = find_name(client, name, name_length);
+    if (names_in_doubt(server) || (named != NULL && may_deallocate(server)))
+        return hold_until_answered(client);
+    router->counters.client_parses++;
     if (named != NULL) {
         parse_duplicate(client, named, body, (size_t)(end - body));
         return STEP_MORE;
@@ -490,6 +488,8 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
         gather_pass(out, message, (size_t)(end - message));
         return STEP_MORE;
     }
+    if (names_in_doubt(server))
+        return hold_until_answered(client);
     struct prepared *copy = NULL;
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
@@ -506,8 +506,7 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
     return STEP_MORE;
 }
 
-/* --- Describe and Close
- * ------------------------------------------------------------------------------------------ */
+/* --- Describe and Close ---------------------------------------------------------------- */
 
 enum step statement_describe(struct client *client, const uint8_t *message, uint32_t total)
 {
@@ -537,6 +536,8 @@ enum step statement_describe(struct client *client, const uint8_t *message, uint
             named->referred = true;
         return STEP_MORE;
     }
+    if (names_in_doubt(server))
+        return hold_until_answered(client);
     struct prepared *copy = NULL;
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
@@ -683,8 +684,7 @@ void statement_on_shape(struct server *server, const struct reply *reply, uint64
     }
 }
 
-/* --- SQL-level PREPARE, EXECUTE, DEALLOCATE
- * --------------------------------------------------------------------------- */
+/* --- SQL-level PREPARE, EXECUTE, DEALLOCATE -------------------------------------------- */
 
 /* Skips white space and comments. */
 static const char *skip_space(const char *at, const char *end)
@@ -766,8 +766,13 @@ void statement_sql(struct client *client, const char *text, size_t length)
         return;
     const char *end = text + length, *at = skip_space(text, end);
     bool deallocate = false;
+    if (take_word(&at, end, "discard")) {
+        server->names_in_doubt = true;
+        return;
+    }
     if (take_word(&at, end, "deallocate")) {
         deallocate = true;
+        server->names_in_doubt = true;
         take_word(&at, end, "prepare");
     } else if (!take_word(&at, end, "execute") && !take_word(&at, end, "prepare")) {
         return;

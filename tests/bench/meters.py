@@ -106,13 +106,14 @@ class Callgrind:
     def hot_spots(self, count):
         """The functions that took most, of the last dump: [(share in percent, name)]."""
         text = subprocess.run(
-            ["callgrind_annotate", "--threshold=99", self.dump_path()],
+            ["callgrind_annotate", "--threshold=100", "--auto=no", self.dump_path()],
             check=False,
             capture_output=True,
             text=True,
         ).stdout
         found = re.findall(r"^\s*[\d,]+ \(\s*([\d.]+)%\)\s+(\S.*)$", text, re.M)
-        lines = [(float(share), name) for share, name in found if "PROGRAM TOTALS" not in name]
+        # Functions that were entered before begin (main, the loop) are shown with all they call.
+        lines = [(float(share), name) for share, name in found if float(share) < 99.9]
         return [(share, re.sub(r"\s+\[.*\]$", "", name)) for share, name in lines[:count]]
 
 

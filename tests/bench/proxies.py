@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 
 from programs import MAX_CLIENTS, SCRAM_PASSWORD, BenchError, Process, free_port
 
@@ -83,6 +85,9 @@ class PgBouncer:
 
     name = "pgbouncer"
 
+    def own_longest_turn(self, process):
+        return None
+
     def __init__(self):
         self.path = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if self.path is None:
@@ -111,6 +116,16 @@ class Pgweir:
 
     name = "pgweir"
     renames_statements = True
+
+    def own_longest_turn(self, process):
+        """What it writes to its log on SIGUSR1, in seconds."""
+        os.kill(process.pid, signal.SIGUSR1)
+        for _ in range(50):
+            found = re.findall(r"longest_turn_usec=(\d+)", process.log())
+            if found:
+                return int(found[-1]) / 1e6
+            time.sleep(0.05)
+        return None
 
     def __init__(self, path):
         self.path = os.path.abspath(path)

@@ -292,7 +292,7 @@ Test(listen, closed_while_waiting_for_descriptors)
     close(client);
 }
 
-/* --- Unix sockets ----------------------------------------------------------------------------- */
+/* --- Unix sockets ---------------------------------------------------------------------- */
 
 static char *socket_path(int port)
 {

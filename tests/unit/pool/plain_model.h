@@ -296,6 +296,7 @@ static inline void model_leave(struct model *model, int client)
             remove_waiter(model, i);
             break;
         }
+    model_serve(model);
     model_open(model, false);
 }
 

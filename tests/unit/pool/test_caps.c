@@ -1,5 +1,6 @@
 /* Several pools under shared caps: who gets a slot, and equal shares in virtual time. */
 #include <limits.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
@@ -358,4 +359,52 @@ Test(fairness, equal_shares)
     };
     for (size_t i = 0; i < sizeof(contests) / sizeof(contests[0]); i++)
         hold(&contests[i]);
+}
+
+/* --- many pools ----------------------------------------------------------------------------------
+ */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A minute of ticks over pools that have an idle server each: only due work is touched. */
+Test(upkeep, ten_thousand_idle_pools_cost_little)
+{
+    enum { POOLS_IDLE = 10000 };
+    struct weir_pool_limits limits = plain_limits;
+    struct weir_pool_group *group = weir_pool_group_create(1);
+    struct weir_pool **pools = calloc(POOLS_IDLE, sizeof(struct weir_pool *));
+    struct weir_pool_server *servers = calloc(POOLS_IDLE, sizeof(*servers));
+    struct weir_pool_decision decision;
+    weir_usec now = 1000 * WEIR_SEC;
+    limits.idle_timeout = 600 * WEIR_SEC;
+    for (int i = 0; i < POOLS_IDLE; i++) {
+        pools[i] = weir_pool_create(group, &limits, NULL, NULL);
+        weir_pool_opening(pools[i], &servers[i], now);
+        weir_pool_opened(&servers[i], now);
+    }
+    weir_pool_tick(group, now);
+    double began = seconds();
+    for (int i = 0; i < 600; i++)
+        weir_pool_tick(group, now += 100 * WEIR_MSEC);
+    double spent = seconds() - began;
+    cr_expect(spent < 0.6, "a minute cost %f s of CPU",
+              spent); /* 1 percent, also with sanitizers */
+    cr_expect(!weir_pool_has_decisions(group));
+    weir_pool_tick(group, now + 540 * WEIR_SEC);
+    int closed = 0;
+    while (weir_pool_next(group, &decision))
+        closed += decision.kind == WEIR_POOL_DO_CLOSE;
+    cr_expect_eq(closed, POOLS_IDLE);
+    for (int i = 0; i < POOLS_IDLE; i++) {
+        weir_pool_gone(&servers[i], false, now);
+        weir_pool_destroy(pools[i]);
+    }
+    weir_pool_group_destroy(group);
+    free(servers);
+    free(pools);
 }

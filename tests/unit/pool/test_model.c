@@ -247,6 +247,8 @@ static void random_event(struct pair *pair)
         sprintf(pair->event, "resume");
         weir_pool_resume(pair->world.pools[0], pair->world.now);
         model_resume(&pair->model);
+    } else if (in_total(&pair->model) >= SERVERS - CLIENTS) { /* without limit: names run out */
+        gone_event(pair, (enum plain_state)PICK(CLOSING, CLOSING, IDLE, ACTIVE));
     } else if (kind < 30) {
         client_event(pair, true);
     } else if (kind < 35) {
@@ -357,7 +359,7 @@ static void run_sequences(void (*run)(uint64_t seed), uint64_t count)
 
 Test(model, one_pool_decides_as_the_model)
 {
-    run_sequences(run_pair, 3000);
+    run_sequences(run_pair, 2000);
 }
 
 /* --- several pools under caps, decisions taken late ----------------------------------------------
@@ -611,5 +613,5 @@ static void run_crowd(uint64_t seed)
 
 Test(model, pools_under_caps_keep_their_promises)
 {
-    run_sequences(run_crowd, 3000);
+    run_sequences(run_crowd, 2000);
 }

@@ -15,7 +15,7 @@
 #include "weir/pool.h"
 
 #define SERVERS 52
-#define CLIENTS 64
+#define CLIENTS 24 /* one event may open a server for each */
 #define POOLS   4
 
 struct client {
