@@ -191,9 +191,7 @@ static void watch_signals(struct daemon *daemon)
     ev_timer_start(daemon->loop.ev, &daemon->stats);
 }
 
-/* --- boot
- * -----------------------------------------------------------------------------------------------
- */
+/* --- boot ------------------------------------------------------------------------------ */
 
 static bool listen_inherited(struct daemon *daemon, int count)
 {

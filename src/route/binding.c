@@ -254,9 +254,7 @@ void binding_abandon(struct client *client, enum weir_reason reason)
     settling_begin(server, reason != WEIR_REASON_CLIENT_TERMINATE);
 }
 
-/* --- ends
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------ */
 
 static void log_end(struct client *client, enum weir_reason reason, const char *text)
 {

@@ -471,9 +471,7 @@ static const uint8_t *skip_rows(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* --- the walk
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the walk -------------------------------------------------------------------------- */
 
 static enum step walk(struct server *server, const uint8_t **position, const uint8_t *end)
 {

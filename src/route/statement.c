@@ -281,9 +281,32 @@ static const char *take_string(struct client *client, const uint8_t *at, const u
     return NULL;
 }
 
-/* --- Parse
- * ---------------------------------------------------------------------------------------------------
- */
+/* What the client asked before decides whether its names still stand: it waits for the answers. */
+static enum step hold_until_answered(struct client *client)
+{
+    emit_flush(client->server);
+    weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+    return STEP_WAIT;
+}
+
+static bool names_in_doubt(const struct server *server)
+{
+    return server->names_in_doubt && server->replies.count > 0;
+}
+
+/* A query or execution whose answer may be that all names are gone. */
+static bool may_deallocate(const struct server *server)
+{
+    for (uint32_t i = 0; i < server->replies.count; i++) {
+        const struct reply *reply = reply_at(&server->replies, i);
+        if (reply->action == REPLY_FORWARD &&
+            (reply->kind == REPLY_QUERY || reply->kind == REPLY_EXECUTE))
+            return true;
+    }
+    return false;
+}
+
+/* --- Parse ----------------------------------------------------------------------------- */
 
 static enum step parse_unnamed(struct client *client, const uint8_t *message, uint32_t total)
 {
@@ -365,9 +388,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     return STEP_MORE;
 }
 
-/* --- on demand
- * ------------------------------------------------------------------------------------------------
- */
+/* --- on demand ------------------------------------------------------------------------- */
 
 /* What a Bind or Describe of `named` should use. */
 enum use {
@@ -430,9 +451,7 @@ static bool restore_unnamed(struct client *client)
     return true;
 }
 
-/* --- Bind
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Bind ------------------------------------------------------------------------------ */
 
 static void emit_bind_head(struct server *server, uint32_t total, const char *portal,
                            size_t portal_length, size_t old_length, const char *name)
@@ -589,9 +608,7 @@ enum step statement_close(struct client *client, const uint8_t *message, uint32_
     return STEP_MORE;
 }
 
-/* --- answers
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------- */
 
 void statement_on_success(struct server *server, const struct reply *reply)
 {
@@ -827,9 +844,7 @@ void statement_on_deallocate_all(struct server *server)
     }
 }
 
-/* --- ends
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------ */
 
 void statement_forget_client(struct client *client)
 {
