@@ -211,7 +211,7 @@ class Env:
     def assert_no_open_transaction(self, seconds=5):
         """No transaction outlives its client: nothing is idle in a transaction or still running."""
         def leaked():
-            return self.backends("pid, state, query", "state <> 'idle'")
+            return self.backends("pid, state, wait_event, now() - state_change, query", "state <> 'idle'")
         deadline = time.monotonic() + seconds
         while (rows := leaked()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -328,7 +328,7 @@ class Noise:
 
     def turn(self):
         turner = Turner(self.env)
-        while not self.done.wait(0.01):
+        while not self.done.wait(0.002):
             turner.turn()
         turner.end()
 

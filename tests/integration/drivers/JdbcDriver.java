@@ -108,7 +108,7 @@ public class JdbcDriver {
                 String client = String.join("+", way) + "/" + number;
                 try (PreparedStatement sum = connection.prepareStatement("select ?::int + " + number + ", ?::text");
                         PreparedStatement array = connection.prepareStatement("select ?::int[], ?::uuid, ?::timestamptz")) {
-                    for (int turn = 0; turn < 12; turn++) {
+                    for (int turn = 0; turn < 24; turn++) {
                         served(client, connection);
                         sum.setInt(1, turn);
                         sum.setString(2, client + turn);
@@ -316,18 +316,18 @@ public class JdbcDriver {
         together(4, (connection, number) -> {
             var copy = connection.unwrap(PGConnection.class).getCopyAPI();
             StringBuilder text = new StringBuilder();
-            for (int n = 0; n < 5000; n++) {
+            for (int n = 0; n < 2000; n++) {
                 text.append(number).append(',').append(n).append('\n');
             }
-            for (int turn = 0; turn < 4; turn++) {
+            for (int turn = 0; turn < 12; turn++) {
                 connection.setAutoCommit(false);
                 served(number, connection);
-                check(copy.copyIn("copy copied from stdin csv", new StringReader(text.toString())) == 5000, "wrong count");
+                check(copy.copyIn("copy copied from stdin csv", new StringReader(text.toString())) == 2000, "wrong count");
                 connection.commit();
                 connection.setAutoCommit(true);
                 fails("22P02", () -> copy.copyIn("copy copied from stdin csv", new StringReader("1,x\n")));
                 StringWriter out = new StringWriter();
-                check(copy.copyOut("copy (select * from copied where client = " + number + ") to stdout", out) == 5000 * (turn + 1), "wrong count");
+                check(copy.copyOut("copy (select * from copied where client = " + number + ") to stdout", out) == 2000 * (turn + 1), "wrong count");
             }
         });
     }

@@ -72,7 +72,7 @@ func together(count int, change func(*pgx.ConnConfig), work func(*pgx.Conn, int)
 func transactions(way string) func(*pgx.Conn, int) {
 	return func(conn *pgx.Conn, number int) {
 		client := fmt.Sprintf("%s%d", way, number)
-		for turn := 0; turn < 15; turn++ {
+		for turn := 0; turn < 40; turn++ {
 			check(conn.BeginFunc(background, func(tx pgx.Tx) error {
 				served(client, tx)
 				var sum int
@@ -127,7 +127,7 @@ func prepared() {
 	together(6, nil, func(conn *pgx.Conn, number int) {
 		_, err := conn.Prepare(background, "same name", fmt.Sprintf("select %d + $1::int", number))
 		check(err)
-		for turn := 0; turn < 15; turn++ {
+		for turn := 0; turn < 40; turn++ {
 			served(number, conn)
 			var got int
 			check(conn.QueryRow(background, "same name", turn).Scan(&got))
@@ -158,7 +158,7 @@ func batches() {
 	check(err)
 	check(conn.Close(background))
 	together(6, nil, func(conn *pgx.Conn, number int) {
-		for turn := 0; turn < 8; turn++ {
+		for turn := 0; turn < 20; turn++ {
 			served(number, conn)
 			batch := &pgx.Batch{}
 			for n := 0; n < 20; n++ {
