@@ -94,6 +94,15 @@ def build_pgweir(directory):
     return os.path.join(tree, "src", "daemon", "pgweir")
 
 
+def place_binary(directory, contents):
+    """Writes a program to run; returns its path."""
+    path = os.path.join(directory, "pgweir")
+    with open(path, "wb") as binary:
+        binary.write(contents)
+    os.chmod(path, 0o755)
+    return path
+
+
 @contextlib.contextmanager
 def on_processors(chosen):
     """Children started here run on these processors only; None: wherever the kernel likes."""

@@ -55,8 +55,9 @@ def show_number(value):
 class Report:
     """Figures by metric/server/cell and proxy."""
 
-    def __init__(self, proxies):
+    def __init__(self, proxies, judged):
         self.proxies = proxies
+        self.judged = judged  # whether the figures are long enough to be held against targets
         self.figures = {}
         self.details = {}
         self.notes = []
@@ -85,7 +86,7 @@ class Report:
 
     def verdict(self, key):
         """The target as text, with whether it was reached."""
-        if key not in TARGETS:
+        if not self.judged or key not in TARGETS:
             return ""
         kind, limit = TARGETS[key]
         value = self.ratio(key, "pgweir") if kind == "ratio" else self.median(key, "pgweir")
