@@ -78,6 +78,7 @@ void weir_pool_set_wanted(struct weir_pool *pool, int wanted)
         else if (pool->wanted == 0)
             weir_list_push_back(&seat->cap->blocked, &seat->blocked);
     }
+    pool->group->blocked += (wanted > 0) - (pool->wanted > 0);
     pool->wanted = wanted;
 }
 

@@ -28,6 +28,9 @@ struct pool_seat {
     struct weir_pool *pool;
 };
 
+/* Kept out of the functions of the hot path, whose registers it would cost. */
+#define weir_pool_slow __attribute__((noinline))
+
 struct weir_pool {
     /* What want and release touch comes first. */
     const struct weir_pool_limits *limits;
@@ -60,6 +63,7 @@ struct weir_pool {
 
 struct weir_pool_group {
     int pending;            /* decisions not taken yet */
+    int blocked;            /* pools whose waiters a cap blocks */
     struct weir_list binds; /* weir_pool_server.due */
     struct weir_list pings;
     struct weir_list closes;
@@ -72,6 +76,17 @@ struct weir_pool_group {
     size_t pools;
     size_t heap_capacity;
 };
+
+/* Waiters of some pool under one of the caps wait for a slot. */
+static inline bool weir_pool_contended(const struct weir_pool *pool)
+{
+    if (pool->group->blocked == 0)
+        return false;
+    for (int i = 0; i < pool->seat_count; i++)
+        if (pool->seats[i].cap->wanted > 0)
+            return true;
+    return false;
+}
 
 static inline struct weir_pool_server *server_of(struct weir_list *link)
 {
@@ -165,14 +180,6 @@ int weir_pool_caps_room(const struct weir_pool *pool); /* INT_MAX without limit 
 void weir_pool_caps_enter(const struct weir_pool_server *server);
 void weir_pool_caps_leave(const struct weir_pool_server *server);
 bool weir_pool_caps_exceeded(const struct weir_pool *pool);
-/* Waiters of some pool under one of the caps wait for a slot. */
-static inline bool weir_pool_contended(const struct weir_pool *pool)
-{
-    for (int i = 0; i < pool->seat_count; i++)
-        if (pool->seats[i].cap->wanted > 0)
-            return true;
-    return false;
-}
 void weir_pool_set_wanted(struct weir_pool *pool, int wanted);
 /* Free slots go to the blocked pools, the longest waiting client's first. */
 void weir_pool_settle(struct weir_pool *pool);

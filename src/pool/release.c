@@ -13,23 +13,20 @@ static weir_usec idle_due(const struct weir_pool_server *server)
     return due;
 }
 
-/* The list stays ordered by idle_since. Only a server that comes back from a ping has an old one,
- * and then it is among the longest idle. */
-static void insert_idle(struct weir_pool *pool, struct weir_pool_server *server)
+/* Only a server that comes back from a ping was used before others that are idle, and then it is among
+ * the longest idle. */
+static weir_pool_slow void sort_in(struct weir_pool *pool, struct weir_pool_server *server)
 {
     struct weir_list *idle = &pool->lists[WEIR_POOL_IDLE];
-    server_move(server, WEIR_POOL_IDLE);
-    if (server->link.next == idle || server_of(server->link.next)->idle_since <= server->idle_since)
-        return;
-    weir_list_remove(&server->link);
     struct weir_list *after = idle;
+    weir_list_remove(&server->link);
     while (after->prev != idle && server_of(after->prev)->idle_since < server->idle_since)
         after = after->prev;
     weir_list_insert_between(&server->link, after->prev, after);
 }
 
 /* Limits may have been lowered while all servers were in use. */
-static bool exceeds_limits(const struct weir_pool *pool)
+static weir_pool_slow bool exceeds_limits(const struct weir_pool *pool)
 {
     int ceiling = weir_pool_ceiling(pool);
     int staying = pool->slots - pool->counts[WEIR_POOL_CLOSING];
@@ -44,11 +41,17 @@ static void make_idle(struct weir_pool *pool, struct weir_pool_server *server)
         weir_pool_decide_close(server, WEIR_POOL_CLOSE_SURPLUS);
         return;
     }
-    insert_idle(pool, server);
+    struct weir_list *idle = &pool->lists[WEIR_POOL_IDLE];
+    struct weir_list *latest = idle->next;
+    bool in_order = latest == idle || server_of(latest)->idle_since <= server->idle_since;
+    server_move(server, WEIR_POOL_IDLE);
+    if (!in_order)
+        sort_in(pool, server);
     weir_pool_schedule(pool, idle_due(server));
 }
 
-static void give_slowly(struct weir_pool *pool, struct weir_pool_server *server, weir_usec now)
+static weir_pool_slow void give_slowly(struct weir_pool *pool, struct weir_pool_server *server,
+                                       weir_usec now)
 {
     struct weir_pool *taker;
 
@@ -87,14 +90,23 @@ void weir_pool_give(struct weir_pool_server *server, weir_usec now)
         give_slowly(pool, server, now);
 }
 
+static weir_pool_slow void release_slowly(struct weir_pool_server *server, weir_usec now)
+{
+    weir_pool_give(server, now);
+}
+
 void weir_pool_release(struct weir_pool_server *server, weir_usec now)
 {
     struct weir_pool *pool = server->pool;
+    int pool_size = pool->limits->pool_size;
     weir_require(server->state == WEIR_POOL_ACTIVE && server->waiter == NULL);
     server_prove(server, now);
     server->idle_since = now;
-    if (has_no_taker(pool, server, now))
-        make_idle(pool, server);
-    else
-        give_slowly(pool, server, now);
+    if (!has_no_taker(pool, server, now) || (pool_size > 0 && pool->slots > pool_size)) {
+        release_slowly(server, now);
+        return;
+    }
+    /* Within pool_size, and the latest: no surplus, and first in the order. */
+    server_move(server, WEIR_POOL_IDLE);
+    weir_pool_schedule(pool, idle_due(server));
 }

@@ -6,8 +6,8 @@
 enum verdict { FRESH, STALE, UNFIT };
 
 /* STALE: to be asked before use. UNFIT: to be closed, *reason says why. */
-static enum verdict judge(const struct weir_pool_server *server, weir_usec now,
-                          enum weir_pool_close_reason *reason)
+static inline enum verdict judge(const struct weir_pool_server *server, weir_usec now,
+                                 enum weir_pool_close_reason *reason)
 {
     const struct weir_pool_limits *limits = server->pool->limits;
     if (server->close_asked) {
@@ -155,9 +155,10 @@ static bool is_full(const struct weir_pool *pool)
     return pool->waiting - served >= limits->max_waiting;
 }
 
-static enum weir_pool_want_result want_slowly(struct weir_pool *pool,
-                                              struct weir_pool_waiter *waiter, weir_usec now,
-                                              struct weir_pool_server **server)
+static weir_pool_slow enum weir_pool_want_result want_slowly(struct weir_pool *pool,
+                                                             struct weir_pool_waiter *waiter,
+                                                             weir_usec now,
+                                                             struct weir_pool_server **server)
 {
     if (pool->waiting == 0) {
         struct weir_pool_server *stale;
@@ -184,12 +185,14 @@ enum weir_pool_want_result weir_pool_want(struct weir_pool *pool, struct weir_po
     weir_require(waiter->pool == NULL);
     waiter->since = now;
     if (pool->waiting == 0) {
-        struct weir_pool_server *idle = next_idle(pool);
-        if (idle != NULL && idle->affinity == waiter->affinity &&
-            judge(idle, now, &reason) == FRESH) {
-            server_move(idle, WEIR_POOL_ACTIVE);
-            idle->uses++;
-            *server = idle;
+        const struct weir_list *idle = &pool->lists[WEIR_POOL_IDLE];
+        struct weir_list *node = pool->limits->use_lifo ? idle->next : idle->prev;
+        struct weir_pool_server *found = server_of(node);
+        if (node != idle && found->affinity == waiter->affinity &&
+            judge(found, now, &reason) == FRESH) {
+            server_move(found, WEIR_POOL_ACTIVE);
+            found->uses++;
+            *server = found;
             return WEIR_POOL_GOT;
         }
     }

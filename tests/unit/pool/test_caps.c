@@ -144,6 +144,89 @@ Test(caps, free_slot_goes_to_the_longest_waiter_of_all_pools)
     end_world(&world);
 }
 
+/* Servers a (old) and b (young) are in use by two pools that have more clients; another waits. */
+static void make_rivals(struct world *world)
+{
+    make_pair(world, 2, 5);
+    add_pool(world, &world->limits[0], true, false, false);
+    bring_up(world, 1, 0, 0);
+    world->now += 40 * WEIR_MSEC;
+    bring_up(world, 2, 1, 1);
+    want(world, 3, 2);
+    world->now += WEIR_MSEC;
+    want(world, 4, 0);
+    want(world, 5, 1);
+    take_decisions(world);
+    world->words[0] = 0;
+}
+
+Test(caps, server_that_was_held_longest_goes_first)
+{
+    struct world world;
+    make_rivals(&world);
+    world.now += 26 * WEIR_MSEC;
+    release(&world, 1);
+    EXPECT(&world, "bind:5=b");
+    release(&world, 0);
+    EXPECT(&world, "close:a/handover");
+    end_world(&world);
+}
+
+Test(caps, a_long_transaction_does_not_protect_the_others)
+{
+    struct world world;
+    make_rivals(&world);
+    world.now += 51 * WEIR_MSEC;
+    release(&world, 1);
+    EXPECT(&world, "close:b/handover");
+    end_world(&world);
+}
+
+Test(caps, one_server_in_use_is_handed_over_at_a_time)
+{
+    struct world world;
+    make_pair(&world, 3, 5);
+    for (int i = 0; i < 3; i++)
+        bring_up(&world, i + 1, 0, i);
+    want(&world, 4, 1);
+    want(&world, 5, 1);
+    world.now += WEIR_MSEC;
+    for (int i = 6; i < 9; i++)
+        want(&world, i, 0);
+    world.now += 100 * WEIR_MSEC;
+    world.words[0] = 0;
+    release(&world, 0);
+    EXPECT(&world, "close:a/handover");
+    release(&world, 1);
+    EXPECT(&world, "bind:6=b");
+    end_server(&world, 0);
+    EXPECT(&world, "open:d");
+    end_world(&world);
+}
+
+Test(caps, idle_servers_of_two_pools_are_closed_for_one_that_needs_both)
+{
+    struct world world;
+    make_world(&world, 1);
+    world.caps[0].limit = 1;
+    world.caps[1].limit = 1;
+    add_pool(&world, &plain_limits, true, false, false);
+    add_pool(&world, &plain_limits, false, true, false);
+    add_pool(&world, &plain_limits, true, true, false);
+    bring_up(&world, 1, 0, 0);
+    bring_up(&world, 2, 1, 1);
+    world.now += 50 * WEIR_MSEC;
+    release(&world, 0);
+    want(&world, 3, 2);
+    EXPECT(&world, "queued");
+    release(&world, 1);
+    EXPECT(&world, "close:b/handover close:a/handover");
+    end_server(&world, 0);
+    end_server(&world, 1);
+    EXPECT(&world, "open:c");
+    end_world(&world);
+}
+
 Test(caps, no_more_servers_close_than_waiters_need)
 {
     struct world world;
