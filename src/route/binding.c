@@ -130,6 +130,7 @@ enum step binding_bind(struct client *client, struct server *server)
     server->client = client;
     server->phase = SERVER_BOUND;
     server->binding = ++router->next_binding;
+    server->checked_version = 0;
     server->bound_at = router->loop->now;
     client->since = router->loop->now;
     router->counters.assignments++;

@@ -32,7 +32,7 @@ enum reply_purpose {
     PURPOSE_NAMED_CLOSE,  /* subject: client_statement taken out of the namespace */
     PURPOSE_SHAPE,        /* subject: client_statement whose description the client asked for */
     PURPOSE_CHECK,        /* subject: prepared; description asked for to compare; client is held */
-    PURPOSE_DUPLICATE,    /* an error 42P05 is renamed to the client's name */
+    PURPOSE_DUPLICATE,    /* subject: the name as text; an error 42P05 gets it */
     PURPOSE_PLAN_CHANGED, /* the error is replaced by "cached plan must not change result type" */
     PURPOSE_EVICT,        /* subject: prepared */
     PURPOSE_MATERIALISE,  /* subject: client_statement */

@@ -129,15 +129,16 @@ struct server {
     enum clean_step clean_step : 8;
     uint8_t pins;
     uint8_t dirt;
-    char status;                        /* of the last ReadyForQuery: I, T or E */
-    bool names_in_doubt;                /* a DEALLOCATE or DISCARD is on its way */
-    bool timed_out;                     /* the running query is being cancelled by query_timeout */
-    bool farewell;                      /* the server said FATAL: it will close */
-    uint32_t sql_prepared;              /* statements under the client's own names */
-    uint64_t binding;                   /* number of the current binding, for eviction */
-    uint64_t unnamed_version;           /* whose unnamed statement it holds, 0 for none of ours */
-    struct prepared *prepared;          /* hash by statement */
-    struct weir_list prepared_order;    /* prepared.link, least recently used first */
+    char status;                     /* of the last ReadyForQuery: I, T or E */
+    bool names_in_doubt;             /* a DEALLOCATE or DISCARD is on its way */
+    bool timed_out;                  /* the running query is being cancelled by query_timeout */
+    bool farewell;                   /* the server said FATAL: it will close */
+    uint32_t sql_prepared;           /* statements under the client's own names */
+    uint64_t binding;                /* number of the current binding, for eviction */
+    uint64_t checked_version;        /* copy that was made to be compared for the present client */
+    uint64_t unnamed_version;        /* whose unnamed statement it holds, 0 for none of ours */
+    struct prepared *prepared;       /* hash by statement */
+    struct weir_list prepared_order; /* prepared.link, least recently used first */
     struct weir_list prepared_unclosed; /* prepared.link, retired but perhaps still on the server */
     struct weir_list prepared_dead;     /* prepared.link, no longer usable, freed at rest */
     uint32_t prepared_count;
@@ -307,8 +308,8 @@ void server_expect(struct server *server, enum reply_kind kind, enum reply_actio
 struct statement {
     UT_hash_handle hh;
     uint32_t references;
-    uint32_t length;
-    uint8_t body[]; /* as in Parse, after the name: text, zero byte, number of types, types */
+    uint32_t length; /* of the body; the key goes on with the search_path */
+    uint8_t body[];  /* as in Parse, after the name: text, zero byte, number of types, types */
 };
 
 /* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
@@ -351,6 +352,9 @@ void statement_sql(struct client *client, const char *text, size_t length);
 void statement_on_success(struct server *server, const struct reply *reply);
 void statement_on_dropped(struct server *server, const struct reply *reply);
 void statement_on_shape(struct server *server, const struct reply *reply, uint64_t shape);
+/* An error text with a private name in it: the same with the client's name, to be freed; NULL when
+ * there is none. */
+char *statement_public_text(const struct server *server, const char *text);
 /* CommandComplete tags. */
 void statement_on_deallocate(struct server *server);
 void statement_on_deallocate_all(struct server *server);

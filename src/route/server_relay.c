@@ -235,47 +235,75 @@ static void write_field(struct weir_writer *writer, char field, const char *valu
     weir_write_string(writer, value);
 }
 
-/* The server's error in other words. Drivers recognise some errors by the function in PostgreSQL
- * that raises them (asyncpg: RevalidateCachedQuery), so that is told, too. */
-static void send_changed_error(struct server *server, const struct weir_error_fields *fields,
-                               const char *sqlstate, const char *text, const char *routine)
+/* What is different in an error that the client gets; NULL: as the server said it. Drivers recognise
+ * some errors by the function in PostgreSQL that raises them, so that is part of it. */
+struct error_change {
+    const char *sqlstate;
+    const char *message;
+    const char *file;
+    const char *routine;
+};
+
+static const char *changed(const struct error_change *change, char field, const char *value)
 {
+    const char *other = field == 'C'   ? change->sqlstate
+                        : field == 'M' ? change->message
+                        : field == 'F' ? change->file
+                        : field == 'R' ? change->routine
+                                       : NULL;
+    return other != NULL ? other : value;
+}
+
+static void send_changed_error(struct server *server, const uint8_t *message, uint32_t total,
+                               const struct error_change *change)
+{
+    struct weir_reader reader;
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
-    size_t message = weir_message_begin(&writer, 'E');
-    write_field(&writer, 'S', fields->severity != NULL ? fields->severity : "ERROR");
-    write_field(&writer, 'V', fields->severity_raw != NULL ? fields->severity_raw : "ERROR");
-    write_field(&writer, 'C', sqlstate);
-    write_field(&writer, 'M', text);
-    write_field(&writer, 'R', routine);
+    size_t begin = weir_message_begin(&writer, 'E');
+    weir_reader_init(&reader, message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER);
+    for (uint8_t field; (field = weir_read_u8(&reader)) != 0;) {
+        const char *value = weir_read_string(&reader);
+        if (value != NULL)
+            write_field(&writer, (char)field, changed(change, (char)field, value));
+    }
     weir_write_u8(&writer, 0);
-    weir_message_end(&writer, message);
+    weir_message_end(&writer, begin);
     if (!writer.failed)
         gather_copy(&server->router->to_client, weir_buffer_bytes(&out), weir_buffer_length(&out));
     weir_buffer_clear(&out);
 }
 
+/* As the server said it, but for what only pgweir can know: which name the client uses, and why the
+ * statement was cancelled or refused. */
 static void forward_error(struct server *server, const struct reply *head,
                           const struct weir_error_fields *fields, const uint8_t *message,
                           uint32_t total)
 {
     const char *sqlstate = fields->sqlstate != NULL ? fields->sqlstate : "";
+    struct error_change change = {0};
+    char *text = NULL;
     if (server->timed_out && strcmp(sqlstate, "57014") == 0) {
-        send_changed_error(server, fields, sqlstate,
-                           weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text, "ProcessInterrupts");
-    } else if (head != NULL && head->purpose == PURPOSE_DUPLICATE &&
-               strcmp(sqlstate, "42P05") == 0) {
-        const struct client_statement *named = head->subject;
-        char *text = weir_format("prepared statement \"%s\" already exists", named->name);
-        send_changed_error(server, fields, "42P05", text, "StorePreparedStatement");
-        free(text);
-    } else if (head != NULL && head->purpose == PURPOSE_PLAN_CHANGED &&
-               strcmp(sqlstate, "26000") == 0) {
-        send_changed_error(server, fields, "0A000", "cached plan must not change result type",
-                           "RevalidateCachedQuery");
-    } else {
-        forward(server, message, total);
+        change.message = weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text;
+    } else if (head->purpose == PURPOSE_DUPLICATE && strcmp(sqlstate, "42P05") == 0) {
+        text = weir_format("prepared statement \"%s\" already exists", (const char *)head->subject);
+        change.message = text;
+    } else if (head->purpose == PURPOSE_PLAN_CHANGED && strcmp(sqlstate, "26000") == 0) {
+        change = (struct error_change){
+            .sqlstate = "0A000",
+            .message = weir_reason_row(WEIR_REASON_PLAN_CHANGED)->text,
+            .file = "plancache.c",
+            .routine = "RevalidateCachedQuery",
+        };
+    } else if (fields->message != NULL) {
+        text = statement_public_text(server, fields->message);
+        change.message = text;
     }
+    if (change.message != NULL)
+        send_changed_error(server, message, total, &change);
+    else
+        forward(server, message, total);
+    free(text);
 }
 
 static enum step take_error(struct server *server, const uint8_t *message, uint32_t total)

@@ -18,23 +18,30 @@
 #define NAME_MAX_BYTES 65535
 
 /* No such statement can exist: used to make the server raise its own error at the right place. */
-static const char no_such_name[] = "pgweir.none";
+#define PRIVATE_PREFIX "pgweir."
+static const char no_such_name[] = PRIVATE_PREFIX "none";
 
 /* --- the dictionary -------------------------------------------------------------------- */
 
+/* The same text means something else under another search_path: that is part of the key. */
 static struct statement *statement_get(struct weir_router *router, const uint8_t *body,
-                                       size_t length)
+                                       size_t length, const char *search_path)
 {
-    struct statement *statement;
-    HASH_FIND(hh, router->statements, body, length, statement);
-    if (statement == NULL) {
-        statement = weir_alloc(sizeof(*statement) + length);
-        statement->length = (uint32_t)length;
-        memcpy(statement->body, body, length);
-        HASH_ADD_KEYPTR(hh, router->statements, statement->body, length, statement);
+    size_t path_length = strlen(search_path), key_length = length + path_length;
+    struct statement *fresh = weir_alloc(sizeof(*fresh) + key_length);
+    struct statement *known;
+    memcpy(fresh->body, body, length);
+    memcpy(fresh->body + length, search_path, path_length);
+    HASH_FIND(hh, router->statements, fresh->body, key_length, known);
+    if (known != NULL) {
+        free(fresh);
+        known->references++;
+        return known;
     }
-    statement->references++;
-    return statement;
+    fresh->length = (uint32_t)length;
+    fresh->references = 1;
+    HASH_ADD_KEYPTR(hh, router->statements, fresh->body, key_length, fresh);
+    return fresh;
 }
 
 static struct statement *statement_ref(struct statement *statement)
@@ -54,12 +61,26 @@ static void statement_unref(struct weir_router *router, struct statement *statem
 
 /* --- a client's names ------------------------------------------------------------------ */
 
+/* PostgreSQL tells names apart by their first NAMEDATALEN - 1 bytes. */
+#define NAME_SIGNIFICANT 63
+
+static size_t significant(size_t length)
+{
+    return length < NAME_SIGNIFICANT ? length : NAME_SIGNIFICANT;
+}
+
 static struct client_statement *find_name(const struct client *client, const char *name,
                                           size_t length)
 {
     struct client_statement *named;
+    length = significant(length);
     HASH_FIND(hh, client->statements, name, length, named);
     return named;
+}
+
+static void add_name(struct client *client, struct client_statement *named)
+{
+    HASH_ADD_KEYPTR(hh, client->statements, named->name, significant(strlen(named->name)), named);
 }
 
 static void free_name(struct weir_router *router, struct client_statement *named)
@@ -80,8 +101,6 @@ static void forget_in_flight(struct client *client, const struct client_statemen
         struct reply *reply = reply_at(queue, i);
         if (reply->subject == named && reply->purpose != PURPOSE_NAMED_CLOSE) {
             reply->subject = NULL;
-            if (reply->purpose == PURPOSE_DUPLICATE)
-                reply->purpose = PURPOSE_CLIENT;
         }
     }
 }
@@ -201,7 +220,7 @@ static void print_name(char *name, uint64_t version)
         reversed[count++] = digits[version & 15];
         version >>= 4;
     } while (version > 0);
-    char *at = stpcpy(name, "pgweir.");
+    char *at = stpcpy(name, PRIVATE_PREFIX);
     while (count > 0)
         *at++ = reversed[--count];
     *at = '\0';
@@ -319,7 +338,8 @@ static enum step parse_unnamed(struct client *client, const uint8_t *message, ui
         memcmp(unnamed->statement->body, body, length) != 0) {
         statement_forget_unnamed(client);
         if (length <= client->router->conf->client_memory_limit)
-            client->unnamed = make_name(client, "", statement_get(client->router, body, length));
+            client->unnamed =
+                make_name(client, "", statement_get(client->router, body, length, ""));
     } else {
         unnamed->version = ++client->router->next_version;
         unnamed->shape = 0;
@@ -332,8 +352,8 @@ static enum step parse_unnamed(struct client *client, const uint8_t *message, ui
 
 /* PostgreSQL looks at the name last, after it has analysed the text: so the text goes to the server
  * under a name that is taken there, and the error comes back with the client's name in it. */
-static void parse_duplicate(struct client *client, struct client_statement *named,
-                            const uint8_t *body, size_t length)
+static void parse_duplicate(struct client *client, const char *name, const uint8_t *body,
+                            size_t length)
 {
     struct server *server = client->server;
     static const char taken[] = "pgweir.taken";
@@ -343,8 +363,7 @@ static void parse_duplicate(struct client *client, struct client_statement *name
     emit_parse(server, taken, empty, sizeof(empty));
     server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_CLIENT, NULL);
     emit_parse(server, taken, body, length);
-    server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_DUPLICATE, named);
-    named->referred = true;
+    server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_DUPLICATE, weir_strdup(name));
 }
 
 enum step statement_parse(struct client *client, const uint8_t *message, uint32_t total)
@@ -376,15 +395,22 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         return hold_until_answered(client);
     router->counters.client_parses++;
     if (named != NULL) {
-        parse_duplicate(client, named, body, (size_t)(end - body));
+        parse_duplicate(client, name, body, (size_t)(end - body));
         return STEP_MORE;
     }
-    named = make_name(client, name, statement_get(router, body, (size_t)(end - body)));
-    HASH_ADD_KEYPTR(hh, client->statements, named->name, name_length, named);
+    const char *path = weir_profile_value(client->settings, "search_path");
+    named = make_name(client, name,
+                      statement_get(router, body, (size_t)(end - body), path != NULL ? path : ""));
+    add_name(client, named);
     struct prepared *copy = make_copy(server, named->statement, named->version);
     emit_parse(server, copy->name, body, (size_t)(end - body));
     server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_NAMED_PARSE, copy);
     reply_at(&server->replies, server->replies.count - 1)->second = named;
+    /* What it describes is asked for along with it, to compare later copies with. */
+    emit_describe(server, copy->name);
+    server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW_SUCCESS, PURPOSE_SHAPE, named);
+    reply_at(&server->replies, server->replies.count - 1)->second = copy;
+    named->referred = true;
     return STEP_MORE;
 }
 
@@ -407,27 +433,30 @@ static enum use ask_to_compare(struct client *client, struct prepared *copy)
     return USE_HELD;
 }
 
+/* A copy that is younger than the client's own Parse and describes the same may be used. In all other
+ * cases the statement is analysed afresh for this client: only when that describes something else,
+ * too, the client would have been refused on a direct connection. */
 static enum use find_use(struct client *client, struct client_statement *named,
                          struct prepared **found)
 {
     struct server *server = client->server;
     struct prepared *copy = find_copy(server, named->statement);
-    bool comparable = copy != NULL && copy->shape != 0 && named->shape != 0;
-    if (copy != NULL && copy->version < named->version &&
-        !(comparable && copy->shape == named->shape))
-        copy = NULL; /* analysed before the client's own Parse: replaced by a fresh one */
-    if (copy == NULL) {
-        copy = make_copy(server, named->statement, ++client->router->next_version);
-        emit_parse(server, copy->name, named->statement->body, named->statement->length);
-        server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_STATEMENT, copy);
+    if (copy != NULL && copy->version >= named->version) {
+        use_copy(server, copy);
+        *found = copy;
+        if (copy->version == named->version || named->shape == 0 || copy->shape == named->shape)
+            return USE_COPY;
+        if (copy->shape == 0)
+            return ask_to_compare(client, copy);
+        if (server->checked_version == copy->version)
+            return USE_REFUSED;
     }
-    use_copy(server, copy);
+    copy = make_copy(server, named->statement, ++client->router->next_version);
+    emit_parse(server, copy->name, named->statement->body, named->statement->length);
+    server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_STATEMENT, copy);
+    server->checked_version = copy->version;
     *found = copy;
-    if (copy->version == named->version || named->shape == 0)
-        return USE_COPY;
-    if (copy->shape == 0)
-        return ask_to_compare(client, copy);
-    return copy->shape == named->shape ? USE_COPY : USE_REFUSED;
+    return named->shape == 0 ? USE_COPY : ask_to_compare(client, copy);
 }
 
 /* The unnamed statement of this client, wherever it was parsed. False: it has none. */
@@ -628,6 +657,9 @@ void statement_on_success(struct server *server, const struct reply *reply)
         if (named != NULL)
             free_name(server->router, named);
         break;
+    case PURPOSE_DUPLICATE:
+        free(reply->subject);
+        break;
     default:
         break;
     }
@@ -667,12 +699,15 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
     case PURPOSE_NAMED_CLOSE:
         named = reply->subject;
         if (named != NULL && client != NULL)
-            HASH_ADD_KEYPTR(hh, client->statements, named->name, strlen(named->name), named);
+            add_name(client, named);
         else if (named != NULL)
             free_name(server->router, named);
         break;
     case PURPOSE_CHECK:
         release_held(server);
+        break;
+    case PURPOSE_DUPLICATE:
+        free(reply->subject);
         break;
     case PURPOSE_EVICT:
         if (copy != NULL) {
@@ -699,6 +734,33 @@ void statement_on_shape(struct server *server, const struct reply *reply, uint64
         if (copy != NULL)
             copy->shape = shape;
     }
+}
+
+static const char *name_of_copy(const struct server *server, const char *private_name,
+                                size_t length)
+{
+    for (const struct prepared *copy = server->prepared; copy != NULL; copy = copy->hh.next) {
+        if (strlen(copy->name) != length || memcmp(copy->name, private_name, length) != 0)
+            continue;
+        const struct client_statement *named = server->client->statements;
+        for (; named != NULL; named = named->hh.next)
+            if (named->statement == copy->statement)
+                return named->name;
+    }
+    return NULL;
+}
+
+char *statement_public_text(const struct server *server, const char *text)
+{
+    const char *start = strstr(text, "\"" PRIVATE_PREFIX);
+    if (start == NULL || server->client == NULL)
+        return NULL;
+    start++;
+    size_t length = strcspn(start, "\"");
+    const char *name = name_of_copy(server, start, length);
+    if (name == NULL)
+        return NULL;
+    return weir_format("%.*s%s%s", (int)(start - text), text, name, start + length);
 }
 
 /* --- SQL-level PREPARE, EXECUTE, DEALLOCATE -------------------------------------------- */
@@ -855,12 +917,10 @@ void statement_forget_client(struct client *client)
             if (reply->purpose == PURPOSE_NAMED_CLOSE && reply->subject != NULL)
                 free_name(client->router, reply->subject);
             if (reply->purpose == PURPOSE_NAMED_CLOSE || reply->purpose == PURPOSE_SHAPE ||
-                reply->purpose == PURPOSE_DUPLICATE || reply->purpose == PURPOSE_MATERIALISE)
+                reply->purpose == PURPOSE_MATERIALISE)
                 reply->subject = NULL;
             if (reply->purpose == PURPOSE_NAMED_PARSE)
                 reply->second = NULL;
-            if (reply->purpose == PURPOSE_DUPLICATE)
-                reply->purpose = PURPOSE_CLIENT;
         }
     }
     statement_forget_unnamed(client);
