@@ -123,6 +123,7 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
         statement_forget_unnamed(client);
     server->unnamed_version = 0;
     note_text(server, text, length);
+    server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     *taken = pass(client, message, have, total);
     return STEP_MORE;
@@ -265,7 +266,6 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'Q':
         if (server->pipeline == PIPELINE_SKIPPING)
             break;
-        server->pipeline = PIPELINE_IDLE;
         return take_query(client, message, have, total, taken);
     case 'S':
         return take_sync(client, message, have, total, taken);
