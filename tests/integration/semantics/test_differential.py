@@ -39,12 +39,12 @@ def all_the_same(env, seeds, cut):
     for seed in seeds:
         try:
             difference(env, seed, turner, cut)
-        except AssertionError as error:
-            failures.append(str(error))
-            if len(failures) == 8:
+        except (AssertionError, TimeoutError) as error:
+            failures.append(f"seed {seed}: {error}")
+            if len(failures) == 3:
                 break
     turner.end()
-    assert not failures, f"{len(failures)} of seeds {seeds} up to {seed} differ:\n" + "\n".join(failures[:3])
+    assert not failures, f"{len(failures)} of seeds {seeds} up to {seed} differ:\n" + "\n".join(failures)
     env.assert_no_open_transaction()
 
 
