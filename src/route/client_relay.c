@@ -93,6 +93,8 @@ static bool may_name_statement(const uint8_t *text, size_t length)
         case '\t':
         case '\r':
             break;
+        case 'c':
+        case 'C':
         case 'e':
         case 'E':
         case 'd':
@@ -117,7 +119,7 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
         return STEP_WAIT;
     const uint8_t *text = message + WEIR_WIRE_HEADER;
     size_t length = smaller(have, total) - WEIR_WIRE_HEADER;
-    if (client->statements != NULL && may_name_statement(text, length))
+    if (may_name_statement(text, length))
         statement_sql(client, (const char *)text, length);
     if (client->unnamed != NULL)
         statement_forget_unnamed(client);
@@ -179,6 +181,9 @@ static enum step take_sync(struct client *client, const uint8_t *message, size_t
     if (server->copy == COPY_IN)
         return STEP_MORE;
     server->pipeline = PIPELINE_IDLE;
+    /* Whether the names of this batch hold is known only when it has been answered. */
+    if (server->names_unanswered > 0)
+        server->names_in_doubt = true;
     server_expect(server, REPLY_SYNC, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     return STEP_MORE;
 }

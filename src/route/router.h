@@ -133,6 +133,7 @@ struct server {
     bool names_in_doubt;             /* a DEALLOCATE or DISCARD is on its way */
     bool timed_out;                  /* the running query is being cancelled by query_timeout */
     bool farewell;                   /* the server said FATAL: it will close */
+    uint32_t names_unanswered;       /* Parses and Closes of names on their way */
     uint32_t sql_prepared;           /* statements under the client's own names */
     uint64_t binding;                /* number of the current binding, for eviction */
     uint64_t checked_version;        /* copy that was made to be compared for the present client */

@@ -386,8 +386,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     if (memchr(body, '\0', (size_t)(end - body)) == NULL)
         return malformed(client);
     /* SQL PREPARE, EXECUTE and DEALLOCATE may come by the extended protocol, too. */
-    if (client->statements != NULL)
-        statement_sql(client, (const char *)body, strlen((const char *)body));
+    statement_sql(client, (const char *)body, strlen((const char *)body));
     if (name_length == 0)
         return parse_unnamed(client, message, total);
     struct client_statement *named = find_name(client, name, name_length);
@@ -402,10 +401,18 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     named = make_name(client, name,
                       statement_get(router, body, (size_t)(end - body), path != NULL ? path : ""));
     add_name(client, named);
+    if (server->sql_prepared > 0) {
+        /* The server knows names of SQL's PREPARE: whether this one is taken is for it to say. */
+        emit_parse(server, name, body, (size_t)(end - body));
+        server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_CLIENT, NULL);
+        named->materialised = true;
+        server->sql_prepared++;
+    }
     struct prepared *copy = make_copy(server, named->statement, named->version);
     emit_parse(server, copy->name, body, (size_t)(end - body));
     server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_NAMED_PARSE, copy);
     reply_at(&server->replies, server->replies.count - 1)->second = named;
+    server->names_unanswered++;
     /* What it describes is asked for along with it, to compare later copies with. */
     emit_describe(server, copy->name);
     server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW_SUCCESS, PURPOSE_SHAPE, named);
@@ -532,6 +539,8 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
         /* An unknown name goes as it is: the error is PostgreSQL's own. */
         if (name_length == 0)
             restore_unnamed(client);
+        else if (names_in_doubt(server))
+            return hold_until_answered(client);
         server_expect(server, REPLY_BIND, REPLY_FORWARD, purpose, NULL);
         gather_pass(out, message, (size_t)(end - message));
         return STEP_MORE;
@@ -574,6 +583,8 @@ enum step statement_describe(struct client *client, const uint8_t *message, uint
     struct client_statement *named = NULL;
     if (what == 'S' && renames(server))
         named = name_length == 0 ? client->unnamed : find_name(client, name, name_length);
+    if (what == 'S' && name_length > 0 && names_in_doubt(server))
+        return hold_until_answered(client);
     if (named == NULL || name_length == 0) {
         if (what == 'S' && name_length == 0 && renames(server))
             restore_unnamed(client);
@@ -584,8 +595,6 @@ enum step statement_describe(struct client *client, const uint8_t *message, uint
             named->referred = true;
         return STEP_MORE;
     }
-    if (names_in_doubt(server))
-        return hold_until_answered(client);
     struct prepared *copy = NULL;
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
@@ -618,6 +627,8 @@ enum step statement_close(struct client *client, const uint8_t *message, uint32_
     if (name == NULL)
         return step;
     struct client_statement *named = NULL;
+    if (statement && name_length > 0 && names_in_doubt(server))
+        return hold_until_answered(client);
     if (statement && renames(server)) {
         if (name_length == 0) {
             statement_forget_unnamed(client);
@@ -634,6 +645,8 @@ enum step statement_close(struct client *client, const uint8_t *message, uint32_
     gather_pass(&client->router->to_server, message, total);
     server_expect(server, REPLY_CLOSE, REPLY_FORWARD,
                   named != NULL ? PURPOSE_NAMED_CLOSE : PURPOSE_CLIENT, named);
+    if (named != NULL)
+        server->names_unanswered++;
     return STEP_MORE;
 }
 
@@ -645,6 +658,7 @@ void statement_on_success(struct server *server, const struct reply *reply)
     struct client_statement *named = reply->second;
     switch (reply->purpose) {
     case PURPOSE_NAMED_PARSE:
+        server->names_unanswered--;
         if (named != NULL)
             named->confirmed = true;
         copy->confirmed = true;
@@ -653,6 +667,7 @@ void statement_on_success(struct server *server, const struct reply *reply)
         copy->confirmed = true;
         break;
     case PURPOSE_NAMED_CLOSE:
+        server->names_unanswered--;
         named = reply->subject;
         if (named != NULL)
             free_name(server->router, named);
@@ -687,6 +702,7 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
     struct client_statement *named = reply->second;
     switch (reply->purpose) {
     case PURPOSE_NAMED_PARSE:
+        server->names_unanswered--;
         if (named != NULL && client != NULL)
             remove_name(client, named);
         if (is_live(server, copy))
@@ -697,6 +713,7 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
             retire_copy(server, copy);
         break;
     case PURPOSE_NAMED_CLOSE:
+        server->names_unanswered--;
         named = reply->subject;
         if (named != NULL && client != NULL)
             add_name(client, named);
@@ -838,6 +855,22 @@ static size_t take_identifier(const char *at, const char *end, char *name, size_
     return length;
 }
 
+/* EXPLAIN and CREATE TABLE AS may have an EXECUTE inside. */
+static bool find_execute(const char **position, const char *end)
+{
+    const char *at = *position;
+    if (!take_word(&at, end, "explain") && !take_word(&at, end, "create"))
+        return false;
+    for (; end - at > 7; at++) {
+        bool begins_word = at[-1] == ' ' || at[-1] == ')' || at[-1] == '\n' || at[-1] == '\t';
+        if (begins_word && take_word(&at, end, "execute")) {
+            *position = at;
+            return true;
+        }
+    }
+    return false;
+}
+
 void statement_sql(struct client *client, const char *text, size_t length)
 {
     struct server *server = client->server;
@@ -853,7 +886,9 @@ void statement_sql(struct client *client, const char *text, size_t length)
         deallocate = true;
         server->names_in_doubt = true;
         take_word(&at, end, "prepare");
-    } else if (!take_word(&at, end, "execute") && !take_word(&at, end, "prepare")) {
+    } else if (take_word(&at, end, "prepare")) {
+        server->names_in_doubt = true;
+    } else if (!take_word(&at, end, "execute") && !find_execute(&at, end)) {
         return;
     }
     char name[256];
