@@ -73,6 +73,7 @@ def run_file(path, pattern, limit):
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     name = os.path.splitext(os.path.basename(path))[0].removeprefix("test_")
 
     def tell(event, **more):

@@ -82,7 +82,7 @@ def test_scram_challenge_of_unknown_user_is_stable():
 
 
 @cases(empty=b"", no_mechanism=b"SCRAM-SHA-256", unknown=b"SCRAM-SHA-9\0\0\0\0\0",
-       negative=b"SCRAM-SHA-256\0\xff\xff\xff\xff", too_long=b"SCRAM-SHA-256\0\0\0\0\x63n,,",
+       negative=b"SCRAM-SHA-256\0\xff\xff\xff\xfe", too_long=b"SCRAM-SHA-256\0\0\0\0\x63n,,",
        no_header=b"SCRAM-SHA-256\0\0\0\0\3abc", binding=b"SCRAM-SHA-256\0\0\0\0\x14p=tls-unique,,n=,r=a",
        no_nonce=b"SCRAM-SHA-256\0\0\0\0\5n,,n=", authzid=b"SCRAM-SHA-256\0\0\0\0\x0fn,a=bob,n=,r=abc",
        extension=b"SCRAM-SHA-256\0\0\0\0\x0fn,,m=x,n=,r=abc")
@@ -97,6 +97,18 @@ def test_scram_broken_first_message(body):
             assert got[0].fields["C"] in ("08P01", "28P01", "0A000"), got
         with daemon.client(secret=SECRET) as client:
             assert client.value("select 1") == "select 1"
+
+
+def test_scram_without_initial_response():
+    """Length -1: the server answers with an empty challenge, and then the message comes."""
+    with pooled(auth_type="scram-sha-256", users={"alice": SECRET}) as (_, daemon):
+        with daemon.connect() as client:
+            client.send(wire.startup({"user": "alice", "database": "db"}))
+            client.expect("R")
+            client.send(wire.password(b"SCRAM-SHA-256\0\xff\xff\xff\xff"))
+            assert wire.sasl_message(client, 11) == b""
+            client.send(wire.password(b"n,,n=,r=abcdefghijkl"))
+            assert wire.sasl_message(client, 11).startswith(b"r=abcdefghijkl")
 
 
 @cases(empty=b"", text=b"nonsense", no_proof=b"c=biws,r=abcdefghijkl",

@@ -391,6 +391,7 @@ def test_login_of_server_cut_at_every_byte():
     with pooled(Scripted(login=login, on_query=answer)) as (_, daemon), daemon.client() as client:
         while cut:
             assert client.value("kill") == "1"
+            time.sleep(0.01)  # so that the end of the connection is seen before the next statement
 
 
 def test_error_at_login_reaches_the_client():

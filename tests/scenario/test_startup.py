@@ -1,5 +1,6 @@
 """The first bytes of a connection."""
 
+import os
 import socket
 import struct
 import time
@@ -14,8 +15,8 @@ from harness.testing import cases
 LOGIN = {"user": "alice", "database": "db"}
 
 
-@cases(ssl=[wire.SSL_REQUEST], gss=[wire.GSS_REQUEST],
-       gss_ssl=[wire.GSS_REQUEST, wire.SSL_REQUEST], ssl_gss=[wire.SSL_REQUEST, wire.GSS_REQUEST])
+@cases(ssl=wire.SSL_REQUEST, gss=wire.GSS_REQUEST,
+       gss_ssl=(wire.GSS_REQUEST, wire.SSL_REQUEST), ssl_gss=(wire.SSL_REQUEST, wire.GSS_REQUEST))
 def test_encryption_declined(*requests):
     with pooled() as (_, daemon), daemon.connect() as client:
         for request in requests:
@@ -250,12 +251,13 @@ def test_client_leaves_during_login():
 def test_half_close_is_an_end():
     with pooled() as (_, daemon), daemon.client() as client:
         client.socket.shutdown(socket.SHUT_WR)
-        client.rest(5)
+        client.expect_closed(5)
 
 
 def test_unix_socket():
     with Scripted() as server:
         folder = process.folder("socket")
+        os.chmod(folder, 0o777)
         with Pgweir({"db": server.dsn()}, unix_socket_dir=folder) as daemon:
             with wire.Client(daemon.port, folder) as client:
                 assert client.login().value("select 1") == "select 1"
