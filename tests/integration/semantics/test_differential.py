@@ -8,28 +8,29 @@ from support import Turner, background, pool
 SETUP = "drop table if exists facts; create table facts (n int primary key, t text); insert into facts values (1, 'one')"
 
 
-def difference(env, seed, turner, cut):
-    """One script; the reference first, so that it is known when the client is between transactions."""
-    script = Script(seed)
+def difference(env, script, title, move, cuts=None, table="facts"):
+    """Plays one script; the reference first, so that it is known when the client is between
+    transactions and may be moved."""
     reference, target = env.reference(), env.raw()
-    for client in (reference, target):
-        assert client.query(SETUP).error is None
-    cuts = random.Random(seed) if cut else None
-    for number, segment in enumerate(script.segments):
-        expected = play(reference, segment)
-        title = f"seed {seed} segment {number}"
-        try:
-            got = play(target, segment, cuts)
-        except TimeoutError as error:
-            target.close()
-            raise AssertionError(f"{title}: {error!r}\n    sent:\n{readable(segment)}\n    PostgreSQL:\n{show(expected)}") from error
-        compare(expected, got, segment, title)
-        if expected[-1] == CLOSED:
-            break
-        if expected[-1].body == b"I":
-            turner.turn(patience=0.5)
-    for client in (reference, target):
-        client.close()
+    try:
+        for client in (reference, target):
+            assert client.query(SETUP.replace("facts", table)).error is None
+        for number, segment in enumerate(script.segments):
+            segment = rename(segment, table)
+            expected = play(reference, segment)
+            try:
+                got = play(target, segment, cuts)
+            except TimeoutError as error:
+                raise AssertionError(f"{title} segment {number}: {error!r}\n    sent:\n{readable(segment)}\n"
+                                     f"    PostgreSQL:\n{show(expected)}") from error
+            compare(expected, got, segment, f"{title} segment {number}")
+            if expected[-1] == CLOSED:
+                break
+            if expected[-1].body == b"I":
+                move()
+    finally:
+        for client in (reference, target):
+            client.close()
 
 
 def all_the_same(env, seeds, cut):
@@ -38,9 +39,10 @@ def all_the_same(env, seeds, cut):
     failures = []
     for seed in seeds:
         try:
-            difference(env, seed, turner, cut)
+            difference(env, Script(seed), f"seed {seed}", lambda: turner.turn(patience=0.5),
+                       random.Random(seed) if cut else None)
         except (AssertionError, TimeoutError) as error:
-            failures.append(f"seed {seed}: {error}")
+            failures.append(str(error))
             if len(failures) == 3:
                 break
     turner.end()
@@ -64,24 +66,19 @@ def test_random_batches_cut_anywhere(env):
 def test_random_batches_of_many_clients(env):
     """Eight clients play and are answered at the same time over three server connections; nobody
     sees another's reply. Each has its own table, so what they expect is known beforehand."""
-    def client_work(number):
-        table = f"facts{number}"
-        for seed in range(2000 + 100 * number, 2012 + 100 * number):
-            reference, target = env.reference(), env.raw()
-            for client in (reference, target):
-                assert client.query(SETUP.replace("facts", table)).error is None
-            for at, segment in enumerate(Script(seed).segments):
-                segment = rename(segment, table)
-                expected = play(reference, segment)
-                compare(expected, play(target, segment), segment, f"client {number} seed {seed} segment {at}")
-                if expected[-1] == CLOSED:
-                    break
-            for client in (reference, target):
-                client.close()
-        return True
+    failures = []
 
-    for thread in [background(client_work, number) for number in range(8)]:
-        assert thread.join(80)
+    def work(number):
+        for seed in range(2000 + 100 * number, 2012 + 100 * number):
+            try:
+                difference(env, Script(seed), f"client {number} seed {seed}", lambda: None, table=f"facts{number}")
+            except (AssertionError, TimeoutError) as error:
+                failures.append(str(error))
+                return
+
+    for thread in [background(work, number) for number in range(8)]:
+        thread.join(80)
+    assert not failures, f"{len(failures)} of 8 clients were answered differently:\n" + "\n".join(failures[:3])
     env.assert_no_open_transaction()
 
 
