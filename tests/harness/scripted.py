@@ -128,6 +128,9 @@ class Backend(wire.Peer):
         pass
 
     def answer_query(self, got):
+        if not got.body.endswith(b"\0"):
+            self.send(wire.error("08P01", "invalid string in message"), wire.ready(self.status))
+            return
         sql = got.text
         self.queries.append(sql)
         if self.server.on_query is not None and self.server.on_query(self, sql):
@@ -189,8 +192,11 @@ class Backend(wire.Peer):
         self.send(wire.error(sqlstate, text))
 
     def answer_parse(self, got):
-        name, sql = got.strings[0], got.body.split(b"\0")[1].decode()
-        if name and name in self.statements:
+        name, sql, types = (got.body.split(b"\0", 2) + [b"", b""])[:3]
+        name, sql = name.decode(), sql.decode()
+        if len(types) < 2 or len(types) != 2 + 4 * struct.unpack_from("!H", types)[0]:
+            self.refuse("08P01", "invalid message format")
+        elif name and name in self.statements:
             self.refuse("42P05", f'prepared statement "{name}" already exists')
         elif sql.lower().startswith("syntax"):
             self.refuse("42601", "syntax error")
@@ -208,6 +214,9 @@ class Backend(wire.Peer):
 
     def answer_describe(self, got):
         kind, name = chr(got.body[0]), got.body[1:-1].decode()
+        if kind not in "SP":
+            self.refuse("08P01", f"invalid DESCRIBE message subtype {ord(kind)}")
+            return
         known = self.statements if kind == "S" else self.portals
         if name not in known:
             self.refuse("26000" if kind == "S" else "34000", f'"{name}" does not exist')
@@ -218,7 +227,11 @@ class Backend(wire.Peer):
         self.send(wire.row_description("value") if rows else wire.message("n"))
 
     def answer_execute(self, got):
-        portal = got.body.split(b"\0")[0].decode()
+        portal, _, limit = got.body.partition(b"\0")
+        portal = portal.decode()
+        if len(limit) != 4:
+            self.refuse("08P01", "invalid message format")
+            return
         if portal not in self.portals:
             self.refuse("34000", f'portal "{portal}" does not exist')
             return

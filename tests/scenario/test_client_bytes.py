@@ -13,14 +13,14 @@ from harness.testing import cases, timeout
 @cases(unknown_type=b"\xf1\0\0\0\4", zero_type=b"\0\0\0\0\4", length_zero=b"Q\0\0\0\0",
        length_three=b"Q\0\0\0\3", length_negative=b"Q\xff\xff\xff\xff", server_type=b"T\0\0\0\4",
        password=b"p\0\0\0\x05x", startup_again=wire.startup({"user": "alice"}),
-       sync_with_body=b"S\0\0\0\5x", query_without_end=b"Q\0\0\0\x08wxyz", http=b"GET / HTTP/1.1\r\n\r\n")
+       query_without_end=b"Q\0\0\0\x08wxyz", http=b"GET / HTTP/1.1\r\n\r\n")
 def test_malformed_message(data):
     with pooled() as (server, daemon), daemon.client() as other:
         with daemon.client() as client:
             client.send(data)
             client.timeout = 5
             got = client.read_until("EZ")
-            assert got[-1].type == "E" and got[-1].fields["C"] == "08P01", got
+            assert got[-1].type == "E" and got[-1].fields["C"] in ("08P01", "54000"), got
             if got[-1].fields["S"] == "FATAL":
                 client.expect_closed()
         assert other.value("select 1") == "select 1"
@@ -36,7 +36,8 @@ def test_malformed_message_in_a_transaction(data):
             client.send(data)
             got = client.rest(5)
             assert [item.type for item in got] == ["E"], got
-            assert got[0].fields["S"] == "FATAL" and got[0].fields["C"] == "08P01", got
+            assert got[0].fields["S"] == "FATAL", got
+            assert got[0].fields["C"] in ("08P01", "54000"), got
         assert other.value("select 1") == "select 1"
         assert len(server.backends) == 1 and server.backends[0].status == "I"
         assert any(sql.lower().startswith("rollback") for sql in server.queries), server.queries
@@ -115,13 +116,16 @@ def test_random_messages(seed):
     kinds = "QPBDECSHX" + "dcf" + "F"
     with pooled(pool_size=2, pool_timeout="2") as (server, daemon):
         def tolerant(backend, got):
-            if got.type in "dcfF":
+            if got.type in "dcf":
                 return True
-            try:
-                got.body.decode()
-                return not got.body.endswith(b"\0") and got.type in "QPDCE" or got.type == "B"
-            except UnicodeDecodeError:
-                return got.type != "S"
+            if got.type == "F":
+                backend.fail()
+                backend.send(wire.error("08P01", "no such function"), wire.ready(backend.status))
+                return True
+            if got.type in "PBDCE" and not backend.skipping and dice.random() < 0.5:
+                backend.refuse("08P01", "invalid message format")
+                return True
+            return False
 
         server.on_message = tolerant
         for _ in range(15):
@@ -137,14 +141,11 @@ def test_random_messages(seed):
                 except OSError:
                     pass
                 client.socket.settimeout(0.05)
-        server.problems.clear()
-        server.drop_connections()
-        time.sleep(0.1)
         with daemon.client() as client:
             assert client.value("select 1") == "select 1"
-        server.problems.clear()
 
 
+# Bodies that pgweir itself has to understand, and Parse, which the scripted server judges.
 @cases(parse_no_end=wire.message("P", b"s"), parse_no_types=wire.message("P", b"s\0select 1\0"),
        parse_many_types=wire.message("P", b"s\0select 1\0\xff\xff"),
        bind_no_end=wire.message("B", b"portal"), bind_no_name=wire.message("B", b"\0name"),
@@ -154,13 +155,6 @@ def test_random_messages(seed):
 def test_malformed_body(data):
     """Judged by pgweir or by the server: an 08P01 for the sender, and no harm for others."""
     with pooled() as (server, daemon), daemon.client() as other:
-        def judge(backend, got):
-            if got.type in "PBDEC" and wire.message(got.type, got.body) == data:
-                backend.refuse("08P01", "invalid message format")
-                return True
-            return False
-
-        server.on_message = judge
         with daemon.client() as client:
             client.send(data + wire.sync())
             client.timeout = 5
