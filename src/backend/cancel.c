@@ -20,12 +20,16 @@ struct weir_cancel {
     bool delivered;
 };
 
-static void free_cancel(struct weir_task *task)
+static void destroy(struct weir_cancel *cancel)
 {
-    struct weir_cancel *cancel = weir_container_of(task, struct weir_cancel, ended);
     weir_stream_close(&cancel->stream);
     weir_buffer_clear(&cancel->packet);
     free(cancel);
+}
+
+static void on_ended(struct weir_task *task)
+{
+    destroy(weir_container_of(task, struct weir_cancel, ended));
 }
 
 static void finish(struct weir_cancel *cancel, bool delivered)
@@ -72,7 +76,7 @@ struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_
     cancel->loop = loop;
     cancel->done = done;
     cancel->context = context;
-    cancel->ended.run = free_cancel;
+    cancel->ended.run = on_ended;
     struct weir_writer writer = weir_writer_to(&cancel->packet);
     size_t packet = weir_message_begin(&writer, 0);
     weir_write_u32(&writer, CANCEL_REQUEST_CODE);
@@ -89,6 +93,5 @@ void weir_cancel_drop(struct weir_cancel *cancel)
         return;
     if (cancel->dial != NULL)
         weir_dial_cancel(cancel->dial);
-    weir_stream_close(&cancel->stream);
-    weir_loop_defer(cancel->loop, &cancel->ended);
+    destroy(cancel);
 }
