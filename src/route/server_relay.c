@@ -170,11 +170,11 @@ static enum step take_command_complete(struct server *server, const uint8_t *mes
     struct reply *head = reply_head(&server->replies);
     if (head == NULL)
         return broken(server, "reply without a question", (char)message[0]);
-    if (head->action == REPLY_FORWARD) {
-        if (message[0] == 'C' && total > WEIR_WIRE_HEADER + 1)
-            mind_tag(server, message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER);
+    /* What the client asked for counts also when it has gone and nobody hears the answer. */
+    if (head->purpose == PURPOSE_CLIENT && message[0] == 'C' && total > WEIR_WIRE_HEADER + 1)
+        mind_tag(server, message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER);
+    if (head->action == REPLY_FORWARD)
         forward(server, message, total);
-    }
     if (head->kind == REPLY_QUERY)
         return STEP_MORE;
     if (head->kind != REPLY_EXECUTE)
@@ -413,6 +413,8 @@ static enum step take_parameter(struct server *server, const uint8_t *message, u
     if (!is_ours(server)) {
         settings_on_reported(server, name, value);
         forward(server, message, total);
+    } else if (server->phase == SERVER_SETTLING && weir_parameter_is_setting(name)) {
+        server->dirt |= DIRT_SETTINGS;
     } else if (server->phase == SERVER_IDLE && server->settings->count == 0) {
         /* The administrator changed a default of the server. */
         weir_parameters_set(&server->destination->parameters, name, value);
