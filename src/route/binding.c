@@ -196,7 +196,10 @@ void binding_release(struct server *server)
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
         return;
     }
-    if (mode != WEIR_POOL_SESSION && server->dirt & DIRT_SETTINGS) {
+    weir_require(server->replies.count == 0);
+    /* In session mode only RESET needs to be known of: it goes back to what the login asked for. */
+    if (server->dirt & DIRT_SETTINGS && !server->farewell &&
+        (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) {
         settings_ask(server);
         return;
     }
@@ -205,6 +208,8 @@ void binding_release(struct server *server)
     if ((mode == WEIR_POOL_SESSION || server->pins != 0) && !router->draining) {
         count_binding_end(server);
         server->bound_at = router->loop->now;
+        server->binding = ++router->next_binding;
+        statement_at_rest(server);
         return;
     }
     if (mode == WEIR_POOL_SESSION || server->pins != 0) {
@@ -222,13 +227,26 @@ void binding_release(struct server *server)
     server->phase = SERVER_IDLE;
     server->slot.affinity = server->settings;
     router_echo(server, "checkin", NULL);
-    weir_pool_release(&server->slot, router->loop->now);
+    statement_trim_unnamed(client);
+    if (server->farewell)
+        binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
+    else
+        weir_pool_release(&server->slot, router->loop->now);
     if (weir_pool_has_decisions(router->group))
         router_decide_later(router);
     if (weir_buffer_length(&client->base.stream.in) > 0)
         weir_loop_defer(router->loop, &client->resume);
     else if (leaves_now(client))
         binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+}
+
+void binding_detach(struct server *server)
+{
+    struct client *client = server->client;
+    count_binding_end(server);
+    client->server = NULL;
+    server->client = NULL;
+    settling_begin(server, false);
 }
 
 void binding_abandon(struct client *client, enum weir_reason reason)
@@ -247,6 +265,10 @@ void binding_abandon(struct client *client, enum weir_reason reason)
     server->client = NULL;
     if (router->to_server.to == &server->base.stream)
         gather_flush(&router->to_server);
+    if (server->phase == SERVER_LOGIN) {
+        binding_lose_server(server, WEIR_REASON_REPLICATION_DONE);
+        return;
+    }
     if (halfway || weir_reason_row(reason)->reuse == WEIR_REUSE_CLOSE) {
         /* The rest of a message will never come: the server would wait for it for ever. */
         binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
@@ -271,7 +293,14 @@ static void log_end(struct client *client, enum weir_reason reason, const char *
              "reason=%s closing because: %s", row->name, text != NULL ? text : row->text);
 }
 
-void binding_end_client(struct client *client, enum weir_reason reason, const char *text)
+/* What the client got last ends inside a message: nothing that follows could be understood. */
+static bool is_cut_off(const struct server *server)
+{
+    return server != NULL && server->body_left > 0 && server->body_sink == BODY_PASS;
+}
+
+static void end_client(struct client *client, enum weir_reason reason, const char *text,
+                       bool cut_off)
 {
     struct weir_router *router = client->router;
     const struct weir_reason_row *row = weir_reason_row(reason);
@@ -283,7 +312,7 @@ void binding_end_client(struct client *client, enum weir_reason reason, const ch
         gather_flush(&router->to_client);
     binding_abandon(client, reason);
     cancel_forget_key(client);
-    bool told = row->sqlstate != NULL;
+    bool told = row->sqlstate != NULL && !cut_off;
     if (told) {
         struct weir_buffer out = {0};
         struct weir_writer writer = weir_writer_to(&out);
@@ -308,6 +337,11 @@ void binding_end_client(struct client *client, enum weir_reason reason, const ch
     weir_stream_resume(&client->base.stream);
     if (weir_stream_unsent(&client->base.stream) == 0)
         shutdown(client->base.stream.io.fd, SHUT_WR);
+}
+
+void binding_end_client(struct client *client, enum weir_reason reason, const char *text)
+{
+    end_client(client, reason, text, is_cut_off(client->server));
 }
 
 static bool is_servers_fault(enum weir_reason reason)
@@ -347,8 +381,8 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         if (client->base.state == WEIR_CLIENT_GREETING)
             admission_refuse(client, WEIR_REASON_SERVER_LOST, NULL, NULL);
         else
-            binding_end_client(client, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE : reason,
-                               NULL);
+            end_client(client, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE : reason, NULL,
+                       is_cut_off(server));
     }
     router_doom_server(server);
 }

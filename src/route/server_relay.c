@@ -192,17 +192,21 @@ static enum step take_copy_begin(struct server *server, const uint8_t *message, 
     server->copy = message[0] == 'G' ? COPY_IN : message[0] == 'H' ? COPY_OUT : COPY_BOTH;
     /* Syncs that were sent before the client knew that its command was a COPY are ignored by the
      * server, which reads them as part of the copy data stream. */
-    if (server->copy == COPY_IN && head->kind == REPLY_EXECUTE) {
+    if (server->copy == COPY_IN) {
         struct reply saved = *head;
         while (server->replies.count > 1 && reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
             reply_pop(&server->replies);
             *reply_head(&server->replies) = saved;
-            server->pipeline = PIPELINE_BATCH;
+            if (saved.kind == REPLY_EXECUTE)
+                server->pipeline = PIPELINE_BATCH;
         }
+        head = reply_head(&server->replies);
     }
     if (head->action == REPLY_FORWARD)
         forward(server, message, total);
-    return STEP_MORE;
+    if (server->phase == SERVER_SETTLING)
+        settling_go_on(server);
+    return server->phase == SERVER_CLOSED ? STEP_GONE : STEP_MORE;
 }
 
 /* --- errors ---------------------------------------------------------------------------- */
@@ -316,6 +320,11 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
         server->farewell = true;
     if (head == NULL && !fatal)
         return broken(server, "error without a question", 'E');
+    if (server->phase == SERVER_IDLE) {
+        /* Before its end of file is here somebody would still be given it. */
+        binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
+        return STEP_GONE;
+    }
     if (head == NULL || (fatal && server->client != NULL)) {
         /* A client that is idle at a transaction boundary is not concerned: it was not running. */
         if (server->client != NULL)

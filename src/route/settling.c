@@ -101,6 +101,11 @@ static void after_reset(struct server *server)
 void settling_go_on(struct server *server)
 {
     const struct weir_pool_settings *settings = &server->destination->settings;
+    /* A COPY that began when its client had gone already: nobody sends the data. */
+    if ((server->copy == COPY_IN || server->copy == COPY_BOTH) && !close_batch(server)) {
+        binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
+        return;
+    }
     if (server->replies.count > 0 || server->cancel != NULL)
         return;
     if (server->farewell || weir_buffer_length(&server->trouble) > 0) {
