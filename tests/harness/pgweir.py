@@ -80,7 +80,7 @@ class Pgweir:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None:
+        if kind is None and self.child is not None:
             self.stop()
         else:
             self.abandon()
@@ -165,6 +165,7 @@ class Pgweir:
             raise AssertionError("sanitizer report:\n" + log[max(0, report.start() - 300):][:6000])
         if status != expected:
             raise AssertionError(f"exit status {status}, expected {expected}\n{self.tail()}")
+        self.child = None
         process.drop_folder(self.folder)
         return log
 
@@ -179,7 +180,7 @@ class Pgweir:
         """Every `name=number` that SIGUSR1 makes it log."""
         before = len(self.read_log())
         self.signal(signal.SIGUSR1)
-        process.wait_until(lambda: "client_connections" in self.read_log()[before:],
+        process.wait_until(lambda: "longest_turn_usec=" in self.read_log()[before:],
                            "counters in the log")
         return {name: int(number) for name, number in
                 re.findall(r"\b([a-z_]+)[=:] ?(\d+)\b", self.read_log()[before:])}

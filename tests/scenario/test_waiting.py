@@ -1,0 +1,292 @@
+"""Waiting for a server connection, limits, and time-outs."""
+
+import time
+
+from common import Gate, in_background, pooled
+from test_cancel import cancellable
+
+from harness import process, wire
+from harness.scripted import Scripted
+from harness.testing import cases
+
+
+@cases(query=(wire.query("select late"), "EZ"), batch=(wire.batch("select late"), "EZ"))
+def test_pool_timeout(data, types):
+    """An ERROR, not FATAL: the client goes on."""
+    with pooled(pool_timeout="0.5") as (server, daemon):
+        with daemon.client() as holder, daemon.client() as waiting:
+            holder.query("begin")
+            began = time.monotonic()
+            result = waiting.ask(data, timeout=5)
+            took = time.monotonic() - began
+            assert 0.4 < took < 2, took
+            assert result.types == types and result.status == "I", result
+            assert result.sqlstate == "53300" and result.error["S"] == "ERROR", result
+            text = " ".join(result.error.values())
+            assert "pool_timeout" in text and "db" in text, result
+            holder.query("commit")
+            assert waiting.value("select 1") == "select 1"
+            assert waiting.prepared("select 2").value == "select 2"
+            assert "select late" not in server.queries
+
+
+def test_pool_timeout_of_a_pipeline():
+    """Each Query and each Sync that was sent gets its own answer."""
+    with pooled(pool_timeout="0.4") as (server, daemon):
+        with daemon.client() as holder, daemon.client() as waiting:
+            holder.query("begin")
+            waiting.send(wire.batch("select one"), wire.batch("select two"))
+            first = wire.Result(waiting.read_until("Z", 3))
+            assert first.types == "EZ" and first.sqlstate == "53300", first
+            holder.query("commit")
+            second = wire.Result(waiting.read_until("Z", 3))
+            assert second.value == "select two" or second.types == "EZ", second
+            assert waiting.value("select 1") == "select 1"
+
+
+def test_max_waiting():
+    with pooled(max_waiting=1) as (_, daemon):
+        with daemon.client() as holder, daemon.client() as first, daemon.client() as second:
+            holder.query("begin")
+            first.send(wire.query("select first"))
+            time.sleep(0.1)
+            began = time.monotonic()
+            result = second.query("select second")
+            assert time.monotonic() - began < 1
+            assert result.sqlstate == "53300" and result.error["S"] == "ERROR", result
+            assert result.status == "I" and "max_waiting" in " ".join(result.error.values()), result
+            holder.query("commit")
+            assert wire.Result(first.read_until("Z")).value == "select first"
+            assert second.value("select 1") == "select 1"
+
+
+def test_first_come_first_served():
+    with pooled() as (server, daemon), daemon.client() as holder:
+        holder.query("begin")
+        clients = [daemon.client() for _ in range(12)]
+        for number, client in enumerate(clients):
+            client.send(wire.query(f"select {number}"))
+            time.sleep(0.01)
+        holder.query("commit")
+        for number, client in enumerate(clients):
+            assert wire.Result(client.read_until("Z")).value == f"select {number}"
+            client.close()
+        order = [sql for sql in server.backends[0].queries if sql[7:].isdigit()]
+        assert order == [f"select {number}" for number in range(12)], order
+
+
+def test_overflow():
+    """Up to max_overflow more connections at once; closed when they come back."""
+    with pooled(pool_size=1, max_overflow=2) as (server, daemon):
+        clients = [daemon.client() for _ in range(4)]
+        for client in clients[:3]:
+            assert client.query("begin").status == "T"
+        assert len(server.open) == 3
+        clients[3].send(wire.query("select waits"))
+        clients[3].expect_silence(0.2)
+        clients[0].query("commit")
+        assert wire.Result(clients[3].read_until("Z")).value == "select waits"
+        for client in clients[1:3]:
+            client.query("commit")
+        process.wait_until(lambda: len(server.open) == 1, "overflow is closed")
+        for client in clients:
+            assert client.value("select 1") == "select 1"
+            client.close()
+        assert len(server.backends) == 3
+
+
+def test_limit_holds_under_load():
+    most = []
+    count = Gate("never")
+
+    def answer(backend, sql):
+        most.append(len(backend.server.open))
+        return count(backend, sql)
+
+    with pooled(Scripted(on_query=answer), pool_size=2, max_overflow=1) as (server, daemon):
+        clients = [daemon.client() for _ in range(40)]
+        for _ in range(5):
+            for client in clients:
+                client.send(wire.query("begin"), wire.query("select 1"), wire.query("commit"))
+            for client in clients:
+                assert client.results(3)[1].value == "select 1"
+        for client in clients:
+            client.close()
+        assert max(most) <= 3, max(most)
+
+
+def test_clients_share_and_rotate():
+    with pooled(pool_size=3) as (server, daemon):
+        clients = [daemon.client() for _ in range(3)]
+        for client in clients:
+            client.query("begin")
+        assert len({client.value("select pid") for client in clients}) == 3
+        for client in clients:
+            client.query("commit")
+            client.close()
+        assert len(server.backends) == 3
+
+
+def test_query_timeout():
+    with pooled(cancellable(), query_timeout="0.5") as (server, daemon), daemon.client() as client:
+        began = time.monotonic()
+        client.send(wire.query("wait"))
+        got = client.read_until("Z", 5)
+        assert 0.4 < time.monotonic() - began < 3
+        assert "57014" in [item.fields["C"] for item in got if item.type == "E"], got
+        assert server.delivered, "the statement goes on at the server"
+        assert client.value("select 1") == "select 1"
+
+
+def test_idle_transaction_timeout():
+    with pooled(idle_transaction_timeout="0.5") as (server, daemon), daemon.client() as other:
+        with daemon.client() as client:
+            client.query("begin")
+            got = client.rest(5)
+            assert [item.type for item in got] == ["E"], got
+            assert got[0].fields["C"] == "25P03" and got[0].fields["S"] == "FATAL", got
+        assert other.value("select 1") == "select 1"
+        assert len(server.backends) == 1
+        assert any(sql.lower().startswith("rollback") for sql in server.queries), server.queries
+
+
+def test_transaction_timeout():
+    with pooled(transaction_timeout="0.6") as (server, daemon), daemon.client() as other:
+        with daemon.client() as client:
+            client.query("begin")
+            got = []
+            try:
+                for _ in range(30):
+                    client.send(wire.query("select 1"))
+                    got = client.read_until("ZE")
+                    if got[-1].type == "E":
+                        break
+                    time.sleep(0.1)
+            except OSError:
+                got = client.rest()
+            assert got and got[-1].type == "E" and got[-1].fields["C"] == "25P04", got
+        assert other.value("select 1") == "select 1"
+
+
+def test_client_idle_timeout():
+    with pooled(client_idle_timeout="0.5") as (_, daemon), daemon.client() as client:
+        assert client.value("select 1") == "select 1"
+        got = client.rest(5)
+        assert [item.type for item in got] == ["E"] and got[0].fields["C"] == "57P05", got
+
+
+def test_waiting_is_not_idling():
+    """Neither time-out of idle clients concerns one that waits for an answer."""
+    gate = Gate()
+    with pooled(Scripted(on_query=gate), client_idle_timeout="0.4",
+                idle_transaction_timeout="0.4") as (_, daemon), daemon.client() as client:
+        client.query("begin")
+        answer = in_background(client.query, "wait")
+        gate.wait_reached()
+        time.sleep(1)
+        gate.open()
+        assert answer().value == "wait"
+        assert client.query("commit").status == "I"
+
+
+def test_server_restart_costs_nobody_an_error():
+    """All idle connections are gone at once; every later statement finds a new one."""
+    with pooled(pool_size=5) as (server, daemon):
+        clients = [daemon.client() for _ in range(5)]
+        for client in clients:
+            client.query("begin")
+        for client in clients:
+            client.query("commit")
+        server.drop_connections()
+        time.sleep(0.2)
+        for client in clients:
+            assert client.value("select 1") == "select 1"
+            client.close()
+
+
+def test_stale_connection_is_found_by_the_ping():
+    """A connection that is dead without a word is asked before use, and replaced."""
+    silent = []
+
+    def ignore(backend, got):
+        return backend in silent
+
+    with pooled(Scripted(on_message=ignore), pool_pre_ping="on", pre_ping_idle="0.2",
+                pre_ping_timeout="0.5") as (server, daemon), daemon.client() as client:
+        assert client.value("select 1") == "select 1"
+        silent.append(server.backends[0])
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert client.value("select 2") == "select 2"
+        assert time.monotonic() - began < 3
+        assert len(server.backends) == 2
+
+
+def test_recycle():
+    with pooled(pool_recycle="1") as (server, daemon), daemon.client() as client:
+        first = client.value("select pid")
+        process.wait_until(lambda: client.value("select pid") != first, "a new connection", 8, 0.2)
+
+
+def test_server_idle_timeout():
+    with pooled(server_idle_timeout="1") as (server, daemon), daemon.client() as client:
+        client.value("select 1")
+        process.wait_until(lambda: not server.open, "the idle connection is closed", 8, 0.1)
+        assert client.value("select 1") == "select 1"
+
+
+def test_min_pool_size():
+    with pooled(pool_size=5, min_pool_size=3) as (server, daemon), daemon.client() as client:
+        client.value("select 1")
+        process.wait_until(lambda: len(server.open) == 3, "three connections are open", 8, 0.1)
+
+
+def test_session_mode():
+    with pooled(pool_mode="session") as (server, daemon):
+        with daemon.client() as first:
+            assert first.value("select 1") == "select 1"
+            with daemon.client() as second:
+                second.send(wire.query("select 2"))
+                second.expect_silence(0.2)
+                first.send(wire.terminate())
+                first.expect_closed()
+                assert wire.Result(second.read_until("Z")).value == "select 2"
+        assert len(server.backends) == 1
+        assert any(sql.upper().startswith("DISCARD ALL") for sql in server.queries), server.queries
+
+
+def test_statement_mode():
+    with pooled(pool_mode="statement") as (_, daemon):
+        with daemon.client() as client:
+            assert client.value("select 1") == "select 1"
+            client.send(wire.query("begin"))
+            got = client.rest(5)
+            assert got and got[-1].type == "E" and got[-1].fields["C"] == "0A000", got
+        with daemon.client() as client:
+            assert client.value("select 1") == "select 1"
+
+
+def test_connect_query():
+    with pooled(connect_query="select connected") as (server, daemon), daemon.client() as client:
+        assert client.value("select 1") == "select 1"
+        assert server.backends[0].queries[0] == "select connected", server.backends[0].queries
+
+
+def test_max_db_connections_over_two_pools():
+    with pooled(pool_size=2, max_db_connections=2) as (server, daemon):
+        with daemon.client("alice") as alice, daemon.client("bob") as bob:
+            for _ in range(3):
+                assert alice.value("select 1") == "select 1"
+                assert bob.value("select 1") == "select 1"
+                assert len(server.open) <= 2
+
+
+def test_fair_between_pools_that_share_a_limit():
+    with pooled(pool_size=2, max_db_connections=1) as (_, daemon):
+        with daemon.client("alice") as alice, daemon.client("bob") as bob:
+            alice.query("begin")
+            bob.send(wire.query("select bob"))
+            bob.expect_silence(0.1)
+            alice.query("commit")
+            assert wire.Result(bob.read_until("Z", 5)).value == "select bob"
+            assert alice.value("select alice") == "select alice"
