@@ -55,7 +55,7 @@ def end_all():
 
 def folder(purpose):
     path = tempfile.mkdtemp(prefix=f"pgweir-{purpose}.")
-    os.chmod(path, 0o755)
+    os.chmod(path, 0o777)  # the daemon and PostgreSQL may run as another user
     folders.append(path)
     return path
 

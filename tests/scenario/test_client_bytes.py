@@ -78,6 +78,27 @@ def test_query_cut_at_every_byte():
         assert len(server.backends) == 1
 
 
+def test_half_a_message_holds_no_server():
+    """A client that is slow to send its statement must not keep others from their transactions."""
+    data = wire.query("select " + "x" * 1000)
+    with pooled() as (server, daemon), daemon.client() as slow, daemon.client() as other:
+        for position in (5, 6, 100, 1000):
+            slow.send(data[:position])
+            time.sleep(0.02)
+            assert wire.Result(in_time(other, wire.query("select 2"))).value == "select 2", position
+            slow.send(data[position:])
+            assert wire.Result(slow.read_until("Z")).value == "select " + "x" * 1000
+        assert len(server.backends) == 1
+
+
+def in_time(client, data):
+    client.send(data)
+    try:
+        return client.read_until("Z", 2)
+    except TimeoutError:
+        raise AssertionError("the half message of another client holds the server") from None
+
+
 @timeout(30)
 def test_batch_cut_at_every_byte():
     data = wire.batch("select $1", ["value"], "name")

@@ -201,7 +201,6 @@ def test_reload_reads_the_users_again():
 def ini(text, **more):
     """Writes a file that would run, plus `text` in [pgweir]; its path."""
     folder = process.folder("ini")
-    os.chmod(folder, 0o777)
     path = os.path.join(folder, "test.ini")
     settings = {"listen_addr": "127.0.0.1", "listen_port": process.free_port(),
                 "auth_type": "trust", **more}
@@ -256,14 +255,14 @@ def test_busy_port(*arguments):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, output = pgweir.run(*arguments, ini("", listen_port=port))
+        pidfile = os.path.join(process.folder("pid"), "pid")
+        status, output = pgweir.run(*arguments, ini(f"pidfile = {pidfile}", listen_port=port))
         assert status != 0 and str(port) in output, (status, output)
 
 
 def test_background():
     """-d returns 0 when everything listens; the pidfile names the process that does."""
     folder = process.folder("background")
-    os.chmod(folder, 0o777)
     pidfile = os.path.join(folder, "pid")
     port = process.free_port()
     path = ini(f"pidfile = {pidfile}\nlogfile = {folder}/log\nshutdown_timeout = 1",
@@ -287,7 +286,6 @@ def test_background():
 
 def test_stale_pidfile():
     folder = process.folder("stale")
-    os.chmod(folder, 0o777)
     pidfile = os.path.join(folder, "pid")
     with open(pidfile, "w", encoding="ascii") as file:
         file.write("999999\n")

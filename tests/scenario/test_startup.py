@@ -1,6 +1,5 @@
 """The first bytes of a connection."""
 
-import os
 import socket
 import struct
 import time
@@ -257,7 +256,6 @@ def test_half_close_is_an_end():
 def test_unix_socket():
     with Scripted() as server:
         folder = process.folder("socket")
-        os.chmod(folder, 0o777)
         with Pgweir({"db": server.dsn()}, unix_socket_dir=folder) as daemon:
             with wire.Client(daemon.port, folder) as client:
                 assert client.login().value("select 1") == "select 1"
