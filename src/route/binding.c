@@ -379,7 +379,10 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         server->replies.count = 0;
         client->server = NULL;
         if (client->base.state == WEIR_CLIENT_GREETING)
-            admission_refuse(client, WEIR_REASON_SERVER_LOST, NULL, NULL);
+            admission_refuse(client,
+                             server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE
+                                              : WEIR_REASON_SERVER_LOST,
+                             NULL, NULL);
         else
             end_client(client, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE : reason, NULL,
                        is_cut_off(server));
