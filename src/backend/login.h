@@ -11,6 +11,7 @@ struct weir_server_login {
     struct weir_server_proof *proof;
     const struct weir_server_target *target;
     struct weir_dial_host *hosts; /* in the shape that dialling wants */
+    size_t host_count;            /* of hosts: a reload may change the target meanwhile */
     size_t next_host;             /* where the next dial begins */
     size_t tried;                 /* hosts that were connected to or found unreachable */
     bool second_pass;             /* prefer-standby: any server will do now */

@@ -45,7 +45,7 @@ static void on_dialled(void *context, const struct weir_dial_result *result)
         weir_server_fail(server, WEIR_REASON_SERVER_UNAVAILABLE, result->problem, false);
         return;
     }
-    size_t count = login->target->host_count;
+    size_t count = login->host_count;
     login->tried += (result->host_index + count - login->next_host) % count + 1;
     login->next_host = (result->host_index + 1) % count;
     server->address = result->address;
@@ -57,14 +57,14 @@ static void on_dialled(void *context, const struct weir_dial_result *result)
 void weir_server_dial(struct weir_server *server)
 {
     struct weir_server_login *login = server->login;
-    login->dial = weir_dial_start(server->loop, login->hosts, login->target->host_count,
-                                  login->next_host, on_dialled, server);
+    login->dial = weir_dial_start(server->loop, login->hosts, login->host_count, login->next_host,
+                                  on_dialled, server);
 }
 
 bool weir_server_try_next(struct weir_server *server)
 {
     struct weir_server_login *login = server->login;
-    if (login->tried >= login->target->host_count) {
+    if (login->tried >= login->host_count) {
         if (login->second_pass || login->target->session_attrs != WEIR_ATTRS_PREFER_STANDBY)
             return false;
         login->second_pass = true;
@@ -92,6 +92,7 @@ void weir_server_connect(struct weir_server *server, struct weir_loop *loop,
     server->login = login;
     login->auth = auth;
     login->target = target;
+    login->host_count = target->host_count;
     login->hosts = weir_alloc(target->host_count * sizeof(*login->hosts));
     for (size_t i = 0; i < target->host_count; i++)
         login->hosts[i] =

@@ -172,26 +172,41 @@ static bool refuse(struct client *client, enum weir_reason reason, char *text)
     return false;
 }
 
-static bool has_room(struct client *client, const char *database, const char *user)
+static bool is_full(const struct named_cap *cap)
 {
-    struct weir_router *router = client->router;
-    if (router->client_count > router->conf->max_client_conn)
-        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
-                      weir_format("no more connections allowed (max_client_conn %d)",
-                                  router->conf->max_client_conn));
-    struct named_cap *of_database = client->destination->database_cap;
-    struct named_cap *of_user = client->destination->user_cap;
-    if (of_database->client_limit > 0 && of_database->clients >= of_database->client_limit)
+    return cap->client_limit > 0 && cap->clients >= cap->client_limit;
+}
+
+static bool has_room(struct client *client)
+{
+    struct destination *destination = client->destination;
+    if (is_full(destination->database_cap))
         return refuse(client, WEIR_REASON_TOO_MANY_DATABASE_CLIENTS,
                       weir_format("no more connections allowed for database \"%s\" "
                                   "(max_db_client_connections %d)",
-                                  database, of_database->client_limit));
-    if (of_user->client_limit > 0 && of_user->clients >= of_user->client_limit)
+                                  destination->database, destination->database_cap->client_limit));
+    if (is_full(destination->user_cap))
         return refuse(client, WEIR_REASON_TOO_MANY_USER_CLIENTS,
                       weir_format("no more connections allowed for user \"%s\" "
                                   "(max_user_client_connections %d)",
-                                  user, of_user->client_limit));
+                                  destination->user, destination->user_cap->client_limit));
     return true;
+}
+
+/* Only who has proven who he is has anything made for him, or is told whether a database exists. */
+static bool enter_destination(struct client *client)
+{
+    struct weir_client_login *login = client->base.login;
+    client->destination = destination_get(client->router, login->database, login->user);
+    if (client->destination == NULL || client->destination->line == NULL) {
+        client->destination = NULL;
+        return refuse(client, WEIR_REASON_NO_DATABASE,
+                      weir_format("no such database: \"%s\"", login->database));
+    }
+    if (has_room(client))
+        return true;
+    client->destination = NULL;
+    return false;
 }
 
 static bool admit(struct weir_client *base, struct weir_admission *admission)
@@ -201,7 +216,10 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
     struct weir_client_login *login = base->login;
     if (router->draining)
         return refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL);
-    bool known_database = weir_conf_database(router->conf, login->database) != NULL;
+    if (router->client_count > router->conf->max_client_conn)
+        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
+                      weir_format("no more connections allowed (max_client_conn %d)",
+                                  router->conf->max_client_conn));
     const char *secret =
         router->users == NULL ? NULL : weir_user_file_find(router->users, login->user);
     switch (router->conf->auth_type) {
@@ -220,13 +238,7 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
         break;
     }
     admission->secret = secret;
-    /* Whether a database exists is told only to who has proven who he is, as PostgreSQL does. */
-    if (!known_database)
-        return admission->method != WEIR_AUTH_TRUST ||
-               refuse(client, WEIR_REASON_NO_DATABASE,
-                      weir_format("no such database: \"%s\"", login->database));
-    client->destination = destination_get(router, login->database, login->user);
-    return has_room(client, login->database, login->user);
+    return true;
 }
 
 /* A client's own proof lets us log in as it, if nothing better is known. */
@@ -292,10 +304,8 @@ static void greet(struct client *client)
 static void logged_in(struct weir_client *base)
 {
     struct client *client = weir_container_of(base, struct client, base);
-    if (client->destination == NULL) {
-        char *text = weir_format("no such database: \"%s\"", base->login->database);
-        weir_client_refuse_login(base, WEIR_REASON_NO_DATABASE, text, NULL, NULL);
-        free(text);
+    if (!enter_destination(client)) {
+        weir_client_refuse_login(base, base->login->refusal, base->login->refusal_text, NULL, NULL);
         return;
     }
     client->destination->clients++;

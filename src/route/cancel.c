@@ -65,6 +65,8 @@ static void on_done(void *context, bool delivered)
 {
     struct server *server = context;
     server->cancel = NULL;
+    if (server->phase != SERVER_SETTLING)
+        server->deadline = 0;
     if (server->phase == SERVER_SETTLING) {
         settling_go_on(server);
         return;
@@ -82,6 +84,9 @@ void cancel_server(struct server *server)
     if (server->cancel != NULL || server->base.key == NULL)
         return;
     server->router->counters.cancels++;
+    weir_usec limit = server->destination->settings.cancel_wait_timeout;
+    if (server->deadline == 0 && limit > 0)
+        server->deadline = server->router->loop->now + limit;
     server->cancel = weir_cancel_start(server->router->loop, &server->base, on_done, server);
 }
 

@@ -7,6 +7,8 @@
 
 /* So much of a query's text is looked at to see whether it names a prepared statement. */
 #define QUERY_PREFIX 256
+/* And so much to see whether it may leave state behind. */
+#define STATE_PREFIX 4096
 /* A client that queues more replies than this has its input paused until some have come. */
 #define REPLIES_PAUSE 16384
 
@@ -119,11 +121,14 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
         return STEP_WAIT;
     const uint8_t *text = message + WEIR_WIRE_HEADER;
     size_t length = smaller(have, total) - WEIR_WIRE_HEADER;
-    if (may_name_statement(text, length))
-        statement_sql(client, (const char *)text, length);
+    if (may_name_statement(text, length) &&
+        statement_sql(client, (const char *)text, length) != STEP_MORE)
+        return STEP_WAIT;
     if (client->unnamed != NULL)
         statement_forget_unnamed(client);
     server->unnamed_version = 0;
+    if (statement_mentions_state(text, smaller(length, STATE_PREFIX)))
+        server->dirt |= DIRT_SETTINGS;
     note_text(server, text, length);
     server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
@@ -203,6 +208,8 @@ static enum step take_copy(struct client *client, const uint8_t *message, size_t
     }
     if (message[0] != 'd' && server->copy == COPY_IN)
         server->copy = COPY_IN_ENDED;
+    else if (message[0] != 'd' && server->replies.count > 0)
+        reply_at(&server->replies, server->replies.count - 1)->copy_ended = 1;
     *taken = pass(client, message, have, total);
     return STEP_MORE;
 }
@@ -267,6 +274,11 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     struct server *server = client->server;
     if (server->replies.count >= REPLIES_PAUSE)
         return STEP_WAIT;
+    if (server->cancel != NULL && server->replies.count == 0) {
+        /* The signal may still be on its way: it must not hit what comes now. */
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+        return STEP_WAIT;
+    }
     switch (type) {
     case 'Q':
         if (server->pipeline == PIPELINE_SKIPPING)
@@ -302,7 +314,7 @@ static void mind_pressure(struct client *client, size_t kept)
     bool waits = client->base.state == WEIR_CLIENT_WAITING ||
                  client->base.state == WEIR_CLIENT_HELD ||
                  client->base.state == WEIR_CLIENT_GREETING;
-    bool blocked = (waits && kept > limit) ||
+    bool blocked = (waits && kept > limit) || weir_stream_unsent(&client->base.stream) > limit ||
                    (server != NULL && (weir_stream_unsent(&server->base.stream) > limit ||
                                        server->replies.count >= REPLIES_PAUSE));
     if (blocked && !client->input_blocked) {
@@ -337,7 +349,7 @@ static enum step finish(struct client *client, const uint8_t *bytes, const uint8
                         const uint8_t *end, bool fresh)
 {
     if (client->server != NULL && !gather_flush(&client->router->to_server)) {
-        if (fresh)
+        if (fresh && !client->router->to_server.flushed)
             return retry_elsewhere(client, bytes, (size_t)(end - bytes));
         /* The server's last words, if any, come before the verdict: its end of file is next. */
     }
@@ -464,6 +476,8 @@ static void on_drained(struct client *client)
 {
     if (client->server != NULL)
         weir_stream_resume(&client->server->base.stream);
+    if (client->input_blocked)
+        weir_loop_defer(client->router->loop, &client->resume);
 }
 
 void client_relay_event(struct weir_stream *stream, unsigned events)
@@ -483,6 +497,25 @@ void client_relay_event(struct weir_stream *stream, unsigned events)
         on_readable(client);
 }
 
+/* RESET goes back to what the client asked for at its login, which the server does not know: it is
+ * applied before anything else of this client. False: the client is held until that is answered. */
+static bool has_own_settings(struct client *client)
+{
+    struct server *server = client->server;
+    if (server == NULL || client->base.state != WEIR_CLIENT_ACTIVE ||
+        server->settings == client->settings || server->replies.count > 0 ||
+        server->status != 'I' || server->pipeline != PIPELINE_IDLE ||
+        server->pins & PIN_REPLICATION)
+        return true;
+    gather_begin(&client->router->to_server, &server->base.stream);
+    server->tell_parameters = true;
+    bool held = settings_sync(server, client);
+    gather_flush(&client->router->to_server);
+    if (held)
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+    return !held;
+}
+
 void client_relay_resume(struct weir_task *task)
 {
     struct client *client = weir_container_of(task, struct client, resume);
@@ -494,6 +527,8 @@ void client_relay_resume(struct weir_task *task)
     }
     uint8_t *bytes;
     size_t length;
+    if (!has_own_settings(client))
+        return;
     weir_stream_unread(&client->base.stream, &bytes, &length);
     if (length > 0 && relay(client, bytes, length) == STEP_GONE)
         return;

@@ -77,8 +77,15 @@ bool destination_configure(struct destination *destination)
     const struct weir_database *line = weir_conf_database(router->conf, destination->database);
     const struct weir_database *old = destination->line;
     destination->line = line;
-    if (line == NULL)
+    if (line == NULL) {
+        /* Nothing of the old snapshot may be pointed to any more. */
+        destination->limits.min_pool_size = 0;
+        destination->settings.server_reset_query = "DISCARD ALL";
+        destination->settings.pre_ping_query = "";
+        destination->settings.connect_query = "";
+        destination->target = (struct weir_server_target){0};
         return true;
+    }
     bool differs = old != NULL && !weir_database_same_target(old, line);
     weir_conf_resolve(router->conf, line, destination->user, &destination->settings);
     free(destination->server_database);
@@ -152,6 +159,9 @@ void destination_destroy(struct destination *destination)
 
 void destination_collect(struct weir_router *router)
 {
+    /* Servers that are freed at the end of the turn still point at theirs. */
+    if (!weir_list_is_empty(&router->doomed_servers))
+        return;
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         struct weir_pool_counts counts;
@@ -192,9 +202,16 @@ static struct server *make_server(struct destination *destination)
 
 void destination_open(struct destination *destination)
 {
+    if (destination->line == NULL)
+        return; /* the pool takes the opening back */
     struct server *server = make_server(destination);
     weir_server_connect(&server->base, destination->router->loop, destination->router->auth,
                         &destination->target, &server_ops);
+}
+
+static bool is_full(const struct weir_pool_cap *cap)
+{
+    return cap->limit > 0 && cap->used >= cap->limit;
 }
 
 struct server *destination_open_replication(struct destination *destination, struct client *client)
@@ -203,7 +220,8 @@ struct server *destination_open_replication(struct destination *destination, str
     weir_pool_count(destination->pool, destination->router->loop->now, &counts);
     int ceiling = weir_pool_ceiling(destination->pool);
     int total = counts.opening + counts.idle + counts.checking + counts.active + counts.closing;
-    if (ceiling >= 0 && total >= ceiling)
+    if ((ceiling >= 0 && total >= ceiling) || is_full(&destination->database_cap->servers) ||
+        is_full(&destination->user_cap->servers))
         return NULL;
     struct server *server = make_server(destination);
     server->pins = PIN_REPLICATION;
@@ -211,6 +229,9 @@ struct server *destination_open_replication(struct destination *destination, str
     client->server = server;
     server->replication = weir_alloc(sizeof(*server->replication));
     *server->replication = destination->target;
+    /* A reload may free the originals while this one logs in. */
+    server->replication->database = weir_strdup(destination->server_database);
+    server->replication->user = weir_strdup(destination->server_user);
     server->replication->replication = client->base.login->replication;
     server->replication->settings = client->startup;
     weir_server_connect(&server->base, destination->router->loop, destination->router->auth,
@@ -219,6 +240,17 @@ struct server *destination_open_replication(struct destination *destination, str
 }
 
 /* --- results of logins ----------------------------------------------------------------- */
+
+static void learn_parameters(struct destination *destination,
+                             const struct weir_parameters *parameters)
+{
+    if (!destination->parameters_known ||
+        !weir_parameters_equal(&destination->parameters, parameters)) {
+        weir_parameters_copy(&destination->parameters, parameters);
+        admission_forget_greetings(destination);
+    }
+    destination->parameters_known = true;
+}
 
 static void on_ready(struct weir_server *base)
 {
@@ -234,12 +266,8 @@ static void on_ready(struct weir_server *base)
     }
     server->deadline = 0;
     base->stream.on_event = server_relay_event;
-    if (!destination->parameters_known ||
-        !weir_parameters_equal(&destination->parameters, &base->parameters)) {
-        weir_parameters_copy(&destination->parameters, &base->parameters);
-        admission_forget_greetings(destination);
-    }
-    destination->parameters_known = true;
+    if (!(server->pins & PIN_REPLICATION))
+        learn_parameters(destination, &base->parameters);
     router_echo(server, "connect", NULL);
     if (server->pins & PIN_REPLICATION) {
         server->phase = SERVER_BOUND;

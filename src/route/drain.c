@@ -81,6 +81,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         bool differs = destination_configure(destination);
+        weir_pool_limits_changed(destination->pool, router->loop->now);
         if (destination->line == NULL) {
             weir_log_warning(NULL, "reload", "database \"%s\" is gone: its clients are closed",
                              destination->database);
@@ -108,6 +109,10 @@ void weir_router_drain(struct weir_router *router)
     router->draining = true;
     weir_log_info(NULL, "drain", "%d clients are told at their next transaction boundary",
                   router->client_count);
+    weir_list_for_safe(link, &router->logging_in) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        weir_client_refuse_login(&client->base, WEIR_REASON_SHUTDOWN_NEW, NULL, NULL, NULL);
+    }
     upkeep_tick(router);
 }
 

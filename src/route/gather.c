@@ -16,8 +16,10 @@ void gather_add(struct gather *gather, const uint8_t *bytes, size_t length)
 {
     if (length == 0)
         return;
-    if (gather->count == GATHER_PIECES)
+    if (gather->count == GATHER_PIECES) {
         gather_flush(gather);
+        gather->flushed = true;
+    }
     gather->pieces[gather->count++] =
         (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
 }
@@ -25,8 +27,10 @@ void gather_add(struct gather *gather, const uint8_t *bytes, size_t length)
 uint8_t *gather_room(struct gather *gather, size_t length)
 {
     weir_require(length <= GATHER_SPACE);
-    if (gather->used + length > GATHER_SPACE || gather->count == GATHER_PIECES)
+    if (gather->used + length > GATHER_SPACE || gather->count == GATHER_PIECES) {
         gather_flush(gather);
+        gather->flushed = true;
+    }
     return gather->space + gather->used;
 }
 

@@ -16,7 +16,8 @@
 struct gather {
     struct weir_stream *to; /* NULL: everything is dropped */
     int count;
-    bool failed; /* the stream is dead; sticky until the next gather_begin */
+    bool flushed; /* something was sent before the end already */
+    bool failed;  /* the stream is dead; sticky until the next gather_begin */
     uint32_t used;
     struct iovec pieces[GATHER_PIECES];
     uint8_t space[GATHER_SPACE];
@@ -28,6 +29,7 @@ static inline void gather_begin(struct gather *gather, struct weir_stream *to)
     gather->count = 0;
     gather->used = 0;
     gather->failed = false;
+    gather->flushed = false;
 }
 
 /* Sends what is gathered. False: the stream is dead. */

@@ -101,6 +101,10 @@ static void free_server(struct server *server)
     weir_buffer_clear(&server->trouble);
     weir_buffer_clear(&server->slow_text);
     weir_server_fini(&server->base);
+    if (server->replication != NULL) {
+        free((char *)(uintptr_t)server->replication->database);
+        free((char *)(uintptr_t)server->replication->user);
+    }
     free(server->replication);
     free(server->replies.items);
     free(server);

@@ -98,12 +98,18 @@ enum pin {
     PIN_SQL_PREPARED = 1, /* a statement under the client's own name */
     PIN_LISTEN = 2,
     PIN_REPLICATION = 4, /* the connection is the client's for good */
+    PIN_ADVISORY_LOCK = 8,
+    PIN_HELD_CURSOR = 16,
+    PIN_TEMPORARY = 32,
 };
+/* Those of which the server says whether they still hold. */
+#define PINS_ASKED (PIN_LISTEN | PIN_ADVISORY_LOCK | PIN_HELD_CURSOR | PIN_TEMPORARY)
 
 /* What the server connection must have undone or asked before anybody else gets it. */
 enum dirt {
-    DIRT_SETTINGS = 1, /* SET or the like was seen: ask which settings hold now */
+    DIRT_SETTINGS = 1, /* SET or the like was seen: ask what holds now */
     DIRT_STATE = 2,    /* pinned state: reset before reuse */
+    DIRT_RESET = 4,    /* with DIRT_SETTINGS: RESET was seen */
 };
 
 /* How far a server without a client has been cleaned. */
@@ -129,17 +135,21 @@ struct server {
     enum clean_step clean_step : 8;
     uint8_t pins;
     uint8_t dirt;
-    char status;                     /* of the last ReadyForQuery: I, T or E */
-    bool names_in_doubt;             /* a DEALLOCATE or DISCARD is on its way */
-    bool timed_out;                  /* the running query is being cancelled by query_timeout */
-    bool farewell;                   /* the server said FATAL: it will close */
-    uint32_t names_unanswered;       /* Parses and Closes of names on their way */
-    uint32_t sql_prepared;           /* statements under the client's own names */
-    uint64_t binding;                /* number of the current binding, for eviction */
-    uint64_t checked_version;        /* copy that was made to be compared for the present client */
-    uint64_t unnamed_version;        /* whose unnamed statement it holds, 0 for none of ours */
-    struct prepared *prepared;       /* hash by statement */
-    struct weir_list prepared_order; /* prepared.link, least recently used first */
+    uint8_t pins_learned;      /* rows of the question so far */
+    char status;               /* of the last ReadyForQuery: I, T or E */
+    bool tell_parameters;      /* settings of the login come back after RESET: the client is told */
+    bool discarded;            /* DISCARD ALL is being answered: prepared statements go */
+    bool unknown;              /* the question for the settings failed */
+    bool names_in_doubt;       /* a DEALLOCATE or DISCARD is on its way */
+    bool timed_out;            /* the running query is being cancelled by query_timeout */
+    bool farewell;             /* the server said FATAL: it will close */
+    uint32_t names_unanswered; /* Parses and Closes of names on their way */
+    uint32_t sql_prepared;     /* statements under the client's own names */
+    uint64_t binding;          /* number of the current binding, for eviction */
+    uint64_t checked_version;  /* copy that was made to be compared for the present client */
+    uint64_t unnamed_version;  /* whose unnamed statement it holds, 0 for none of ours */
+    struct prepared *prepared; /* hash by statement */
+    struct weir_list prepared_order;    /* prepared.link, least recently used first */
     struct weir_list prepared_unclosed; /* prepared.link, retired but perhaps still on the server */
     struct weir_list prepared_dead;     /* prepared.link, no longer usable, freed at rest */
     uint32_t prepared_count;
@@ -275,6 +285,8 @@ enum step binding_bind(struct client *client, struct server *server);
 bool binding_is_over(const struct server *server);
 /* Takes the two apart at a transaction boundary; the server goes back to the pool. */
 void binding_release(struct server *server);
+/* Takes the two apart before anything of the client was asked; the server is settled. */
+void binding_detach(struct server *server);
 /* Takes the two apart because the client goes: the server is settled. */
 void binding_abandon(struct client *client, enum weir_reason reason);
 /* ERROR and ReadyForQuery in answer to what the client asked; its session goes on. */
@@ -310,7 +322,8 @@ struct statement {
     UT_hash_handle hh;
     uint32_t references;
     uint32_t length; /* of the body; the key goes on with the search_path */
-    uint8_t body[];  /* as in Parse, after the name: text, zero byte, number of types, types */
+    bool mentions_state;
+    uint8_t body[]; /* as in Parse, after the name: text, zero byte, number of types, types */
 };
 
 /* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
@@ -348,7 +361,7 @@ enum step statement_describe(struct client *client, const uint8_t *message, uint
 enum step statement_close(struct client *client, const uint8_t *message, uint32_t total);
 /* A simple query or Parse text begins with EXECUTE, DEALLOCATE or PREPARE: names are one namespace
  * with protocol-level names, so the named one is put on the server under the client's own name. */
-void statement_sql(struct client *client, const char *text, size_t length);
+enum step statement_sql(struct client *client, const char *text, size_t length);
 /* Results, in queue order. */
 void statement_on_success(struct server *server, const struct reply *reply);
 void statement_on_dropped(struct server *server, const struct reply *reply);
@@ -362,6 +375,10 @@ void statement_on_deallocate_all(struct server *server);
 /* The client goes: its names go, entries in flight forget them. */
 void statement_forget_client(struct client *client);
 void statement_forget_unnamed(struct client *client);
+/* An unnamed statement larger than client_memory_limit is not kept beyond its transaction. */
+void statement_trim_unnamed(struct client *client);
+/* The text may set, lock or create what outlives the transaction without a command tag for it. */
+bool statement_mentions_state(const uint8_t *text, size_t length);
 void statement_forget_server(struct server *server);
 /* Frees copies that were dropped, when nothing in flight can refer to them. */
 void statement_at_rest(struct server *server);
@@ -386,6 +403,8 @@ void settings_on_learned(struct server *server);
 
 /* The client has gone; the server finishes what runs, then is cleaned and reused or closed. */
 void settling_begin(struct server *server, bool cancel);
+/* The server has entered COPY FROM STDIN for a client that has gone. */
+void settling_refuse_copy(struct server *server);
 /* Something was answered: the next step. The server may be closed afterwards. */
 void settling_go_on(struct server *server);
 

@@ -6,7 +6,9 @@
 #include "router.h"
 
 /* Messages other than rows are held whole, up to this. */
-#define WHOLE_MAX          (64u * 1024 * 1024)
+#define WHOLE_MAX (64u * 1024 * 1024)
+/* A client whose input was paused for too many replies goes on when so few are left. */
+#define REPLIES_RESUME     8192
 #define SERVER_MESSAGE_MAX 0x7fffffffu
 
 static size_t smaller(size_t left, size_t right)
@@ -25,6 +27,7 @@ void server_expect(struct server *server, enum reply_kind kind, enum reply_actio
     reply->purpose = (uint8_t)purpose;
     reply->subject = subject;
     reply->second = NULL;
+    reply->copy_ended = 0;
 }
 
 static enum step broken(struct server *server, const char *what, char type)
@@ -53,41 +56,50 @@ static bool tag_is(const uint8_t *body, size_t length, const char *tag)
 /* Command tags that tell of session state. They only decide when to ask or to keep. */
 static void mind_tag(struct server *server, const uint8_t *body, size_t length)
 {
-    switch (body[0]) {
-    case 'S':
-        if (tag_is(body, length, "SET"))
-            server->dirt |= DIRT_SETTINGS;
-        break;
-    case 'R':
-        if (tag_is(body, length, "RESET"))
-            server->dirt |= DIRT_SETTINGS;
-        break;
-    case 'P':
-        if (tag_is(body, length, "PREPARE")) {
-            server->sql_prepared++;
-            server->pins |= PIN_SQL_PREPARED;
-            server->dirt |= DIRT_STATE;
-        }
-        break;
-    case 'L':
-        if (tag_is(body, length, "LISTEN")) {
-            server->pins |= PIN_LISTEN;
-            server->dirt |= DIRT_STATE;
-        }
-        break;
-    case 'D':
-        if (tag_is(body, length, "DEALLOCATE")) {
-            statement_on_deallocate(server);
-        } else if (tag_is(body, length, "DEALLOCATE ALL")) {
-            statement_on_deallocate_all(server);
-        } else if (tag_is(body, length, "DISCARD ALL")) {
-            statement_on_deallocate_all(server);
-            server->pins = 0;
-            server->dirt = DIRT_SETTINGS;
-        }
-        break;
-    default:
-        break;
+    static const struct {
+        const char *tag;
+        uint8_t dirt;
+    } asks[] = {
+        {"SET", DIRT_SETTINGS},
+        {"RESET", DIRT_SETTINGS | DIRT_RESET},
+        {"LISTEN", DIRT_SETTINGS},
+        {"UNLISTEN", DIRT_SETTINGS},
+        {"DECLARE CURSOR", DIRT_SETTINGS},
+        {"CLOSE CURSOR", DIRT_SETTINGS},
+        {"CLOSE CURSOR ALL", DIRT_SETTINGS},
+        {"CREATE TABLE", DIRT_SETTINGS},
+        {"CREATE VIEW", DIRT_SETTINGS},
+        {"CREATE SEQUENCE", DIRT_SETTINGS},
+        {"DROP TABLE", DIRT_SETTINGS},
+        {"DISCARD TEMP", DIRT_SETTINGS},
+        {"DISCARD ALL", DIRT_SETTINGS | DIRT_RESET},
+    };
+    /* The tags of ordinary work are told apart at once. */
+    if (body[0] == 'I' || body[0] == 'B' ||
+        (length > 6 && (memcmp(body, "SELECT", 6) == 0 || memcmp(body, "UPDATE", 6) == 0 ||
+                        memcmp(body, "DELETE", 6) == 0)))
+        return;
+    for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
+        if (tag_is(body, length, asks[i].tag))
+            server->dirt |= asks[i].dirt;
+    if (tag_is(body, length, "PREPARE")) {
+        server->sql_prepared++;
+        server->pins |= PIN_SQL_PREPARED;
+        server->dirt |= DIRT_STATE;
+    } else if (tag_is(body, length, "LISTEN")) {
+        server->pins |= PIN_LISTEN;
+        server->dirt |= DIRT_STATE;
+    } else if (tag_is(body, length, "DEALLOCATE")) {
+        statement_on_deallocate(server);
+    } else if (tag_is(body, length, "DEALLOCATE ALL")) {
+        statement_on_deallocate_all(server);
+    } else if (tag_is(body, length, "DISCARD ALL")) {
+        statement_on_deallocate_all(server);
+        server->pins = 0;
+        server->dirt &= (uint8_t)~DIRT_STATE;
+    } else if (server->pins & (PIN_TEMPORARY | PIN_HELD_CURSOR) &&
+               (tag_is(body, length, "COMMIT") || tag_is(body, length, "ROLLBACK"))) {
+        server->dirt |= DIRT_SETTINGS;
     }
 }
 
@@ -184,24 +196,32 @@ static enum step take_command_complete(struct server *server, const uint8_t *mes
     return STEP_MORE;
 }
 
+/* Syncs that were sent before the client knew that its command was a COPY are ignored by the server,
+ * which reads them as part of the copy data stream. It may have ended the data already, too. */
+static void forget_ignored_syncs(struct server *server)
+{
+    struct reply saved = *reply_head(&server->replies);
+    bool ended = saved.copy_ended != 0;
+    while (!ended && saved.kind == REPLY_EXECUTE && server->replies.count > 1 &&
+           reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
+        ended = reply_at(&server->replies, 1)->copy_ended != 0;
+        reply_pop(&server->replies);
+        *reply_head(&server->replies) = saved;
+        server->pipeline = PIPELINE_BATCH;
+    }
+    if (ended)
+        server->copy = COPY_IN_ENDED;
+}
+
 static enum step take_copy_begin(struct server *server, const uint8_t *message, uint32_t total)
 {
     struct reply *head = reply_head(&server->replies);
     if (head == NULL || (head->kind != REPLY_QUERY && head->kind != REPLY_EXECUTE))
         return broken(server, "COPY without a question", (char)message[0]);
     server->copy = message[0] == 'G' ? COPY_IN : message[0] == 'H' ? COPY_OUT : COPY_BOTH;
-    /* Syncs that were sent before the client knew that its command was a COPY are ignored by the
-     * server, which reads them as part of the copy data stream. */
-    if (server->copy == COPY_IN) {
-        struct reply saved = *head;
-        while (server->replies.count > 1 && reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
-            reply_pop(&server->replies);
-            *reply_head(&server->replies) = saved;
-            if (saved.kind == REPLY_EXECUTE)
-                server->pipeline = PIPELINE_BATCH;
-        }
-        head = reply_head(&server->replies);
-    }
+    if (server->copy == COPY_IN)
+        forget_ignored_syncs(server);
+    head = reply_head(&server->replies);
     if (head->action == REPLY_FORWARD)
         forward(server, message, total);
     if (server->phase == SERVER_SETTLING)
@@ -310,6 +330,12 @@ static void forward_error(struct server *server, const struct reply *head,
     free(text);
 }
 
+/* The connection goes to others when the client is at a boundary. */
+static bool is_shared(const struct server *server)
+{
+    return server->pins == 0 && server->destination->settings.pool_mode != WEIR_POOL_SESSION;
+}
+
 static enum step take_error(struct server *server, const uint8_t *message, uint32_t total)
 {
     struct weir_error_fields fields = {0};
@@ -326,8 +352,9 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
         return STEP_GONE;
     }
     if (head == NULL || (fatal && server->client != NULL)) {
-        /* A client that is idle at a transaction boundary is not concerned: it was not running. */
-        if (server->client != NULL)
+        /* A client at a transaction boundary is about to be released: it is not concerned. */
+        if (server->client != NULL &&
+            !(head == NULL && binding_is_over(server) && is_shared(server)))
             forward(server, message, total);
         return STEP_MORE;
     }
@@ -394,7 +421,8 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
         break;
     case PURPOSE_LEARN:
         settings_on_learned(server);
-        wake_client(server);
+        if (!server->unknown)
+            wake_client(server);
         break;
     default:
         break;
@@ -421,6 +449,8 @@ static enum step take_parameter(struct server *server, const uint8_t *message, u
     weir_parameters_set(&server->base.parameters, name, value);
     if (!is_ours(server)) {
         settings_on_reported(server, name, value);
+        forward(server, message, total);
+    } else if (server->tell_parameters) {
         forward(server, message, total);
     } else if (server->phase == SERVER_SETTLING && weir_parameter_is_setting(name)) {
         server->dirt |= DIRT_SETTINGS;
@@ -567,6 +597,10 @@ void server_at_rest(struct server *server)
     server->names_in_doubt = false;
     switch (server->phase) {
     case SERVER_BOUND:
+        if (server->unknown && server->client != NULL) {
+            binding_end_client(server->client, WEIR_REASON_SETTINGS_UNKNOWN, NULL);
+            break;
+        }
         if (server->client != NULL && server->client->base.state == WEIR_CLIENT_HELD &&
             server->cancel == NULL)
             wake_client(server); /* everything it could have waited for has been answered */
@@ -589,6 +623,10 @@ void server_at_rest(struct server *server)
         weir_pool_checked(&server->slot, true, server->router->loop->now);
         router_decide_later(server->router);
         break;
+    case SERVER_IDLE:
+        if (server->farewell)
+            binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
+        break;
     default:
         break;
     }
@@ -597,6 +635,8 @@ void server_at_rest(struct server *server)
 static void mind_pressure(struct server *server)
 {
     struct client *client = server->client;
+    if (client != NULL && client->input_blocked && server->replies.count < REPLIES_RESUME)
+        weir_loop_defer(server->router->loop, &client->resume);
     if (client != NULL &&
         weir_stream_unsent(&client->base.stream) > server->router->conf->client_memory_limit)
         weir_stream_pause(&server->base.stream);

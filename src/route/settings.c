@@ -10,10 +10,23 @@
 
 #include "router.h"
 
+/* One question for all: the settings of the session, and a row for each kind of state that cannot be
+ * carried to another connection. */
 #define ASK_SETTINGS                                                                               \
     "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' UNION ALL "         \
     "SELECT 'role', pg_catalog.current_setting('role') "                                           \
-    "WHERE pg_catalog.current_setting('role') <> 'none'"
+    "WHERE pg_catalog.current_setting('role') <> 'none' UNION ALL "                                \
+    "SELECT 'session_authorization', session_user::text WHERE session_user <> "
+
+#define ASK_STATE                                                                                  \
+    " UNION ALL SELECT ':lock', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_locks "               \
+    "WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) UNION ALL "                \
+    "SELECT ':cursor', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_cursors "                      \
+    "WHERE is_holdable) UNION ALL "                                                                \
+    "SELECT ':listen', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) "        \
+    "UNION ALL SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "      \
+    "(SELECT 1 FROM pg_catalog.pg_class "                                                          \
+    "WHERE relnamespace = pg_catalog.pg_my_temp_schema())"
 
 /* E'' strings mean the same whatever standard_conforming_strings says. */
 static void write_literal(struct weir_writer *writer, const char *text)
@@ -65,19 +78,19 @@ static bool is_harmless(const char *name)
     return strcmp(name, "application_name") == 0;
 }
 
-/* What a session with this profile has for `name`; NULL when only the server knows. */
-static const char *value_of(const struct destination *destination,
-                            const struct weir_profile *profile, const char *name)
+/* The connection has this value already, as its own default. */
+static bool has_already(const struct server *server, const struct weir_setting *setting)
 {
-    const char *value = weir_profile_value(profile, name);
-    return value != NULL ? value : weir_parameters_get(&destination->parameters, name);
+    const char *value = weir_profile_value(server->settings, setting->name);
+    if (value == NULL)
+        value = weir_parameters_get(&server->base.parameters, setting->name);
+    return value != NULL && strcmp(value, setting->value) == 0;
 }
 
-static bool is_equal(const struct destination *destination, const struct weir_profile *left,
-                     const struct weir_profile *right, const char *name)
+/* Who the session is decides what it may set: identity goes first when reset, last when set. */
+static bool is_identity(const char *name)
 {
-    const char *a = value_of(destination, left, name), *b = value_of(destination, right, name);
-    return a != NULL && b != NULL && strcmp(a, b) == 0;
+    return strcmp(name, "role") == 0 || strcmp(name, "session_authorization") == 0;
 }
 
 struct difference {
@@ -85,31 +98,42 @@ struct difference {
     bool may_fail;
 };
 
-/* Writes the statements that lead from one profile to the other. A value that is the server's
- * default anyhow is no difference. */
-static struct difference write_difference(const struct destination *destination,
-                                          struct weir_writer *writer,
-                                          const struct weir_profile *from,
-                                          const struct weir_profile *to)
+static void write_resets(const struct server *server, const struct weir_profile *to, bool identity,
+                         struct weir_writer *writer, struct difference *difference)
 {
-    struct difference difference = {0};
-    for (uint32_t i = 0; i < from->count; i++) {
-        const char *name = from->settings[i].name;
-        if (weir_profile_value(to, name) != NULL || is_equal(destination, from, to, name))
+    for (uint32_t i = 0; i < server->settings->count; i++) {
+        const char *name = server->settings->settings[i].name;
+        if (is_identity(name) != identity || weir_profile_value(to, name) != NULL)
             continue;
         write_reset(writer, name);
-        difference.statements++;
-        difference.may_fail |= !is_harmless(name);
+        difference->statements++;
+        difference->may_fail |= !is_harmless(name);
     }
-    int sets = 0;
+}
+
+static int write_sets(const struct server *server, const struct weir_profile *to, bool identity,
+                      int written, struct weir_writer *writer, struct difference *difference)
+{
     for (uint32_t i = 0; i < to->count; i++) {
         const struct weir_setting *setting = &to->settings[i];
-        if (is_equal(destination, from, to, setting->name))
+        if (is_identity(setting->name) != identity || has_already(server, setting))
             continue;
-        write_set(writer, setting, sets++);
-        difference.statements++;
-        difference.may_fail |= !is_harmless(setting->name);
+        write_set(writer, setting, written++);
+        difference->statements++;
+        difference->may_fail |= !is_harmless(setting->name);
     }
+    return written;
+}
+
+/* Writes the statements that lead from what the server connection has to the profile. */
+static struct difference write_difference(const struct server *server,
+                                          const struct weir_profile *to, struct weir_writer *writer)
+{
+    struct difference difference = {0};
+    write_resets(server, to, true, writer, &difference);
+    write_resets(server, to, false, writer, &difference);
+    int written = write_sets(server, to, false, 0, writer, &difference);
+    write_sets(server, to, true, written, writer, &difference);
     return difference;
 }
 
@@ -118,8 +142,7 @@ bool settings_sync(struct server *server, struct client *client)
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     size_t message = weir_message_begin(&writer, 'Q');
-    struct difference difference =
-        write_difference(server->destination, &writer, server->settings, client->settings);
+    struct difference difference = write_difference(server, client->settings, &writer);
     if (difference.statements == 0) {
         weir_buffer_clear(&out);
         return false;
@@ -164,6 +187,7 @@ static void take_profile(const struct weir_profile **place, const struct weir_pr
 void settings_on_synced(struct server *server)
 {
     struct client *client = server->client;
+    server->tell_parameters = false;
     bool refused = weir_buffer_length(&server->trouble) > 0;
     if (client == NULL) {
         /* It went away meanwhile: what holds now is not known exactly. */
@@ -181,12 +205,18 @@ void settings_on_synced(struct server *server)
         }
         return;
     }
+    if (client->base.state != WEIR_CLIENT_GREETING && client->base.state != WEIR_CLIENT_HELD) {
+        /* Only application_name was to be set, and what the client asked is on its way: it goes on. */
+        server->dirt |= DIRT_SETTINGS;
+        weir_buffer_clear(&server->trouble);
+        return;
+    }
     struct weir_buffer trouble = server->trouble;
     server->trouble = (struct weir_buffer){0};
     if (client->base.state == WEIR_CLIENT_GREETING) {
         admission_refuse(client, WEIR_REASON_SETTING_REFUSED, NULL, &trouble);
     } else {
-        binding_release(server);
+        binding_detach(server);
         binding_refuse_as_server(client, WEIR_REASON_SETTING_REFUSED, weir_buffer_bytes(&trouble),
                                  weir_buffer_length(&trouble));
     }
@@ -220,13 +250,18 @@ void settings_ask(struct server *server)
 {
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
-    weir_write_query(&writer, ASK_SETTINGS);
+    size_t message = weir_message_begin(&writer, 'Q');
+    weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
+    write_literal(&writer, server->destination->server_user);
+    weir_write_string(&writer, ASK_STATE);
+    weir_message_end(&writer, message);
     gather_begin(&server->router->to_server, &server->base.stream);
     gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
     weir_buffer_clear(&out);
     weir_buffer_clear(&server->trouble);
     server->unnamed_version = 0;
-    server->dirt &= (uint8_t)~DIRT_SETTINGS;
+    server->dirt &= (uint8_t) ~(DIRT_SETTINGS | DIRT_RESET);
+    server->pins_learned = 0;
     take_profile(&server->learned, weir_profile_empty(server->router->profiles));
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_LEARN, NULL);
     if (server->client != NULL)
@@ -243,6 +278,23 @@ static char *read_column(struct weir_reader *reader)
     return bytes == NULL ? NULL : weir_strndup((const char *)bytes, length);
 }
 
+static uint8_t pin_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum pin pin;
+    } pins[] = {
+        {":lock", PIN_ADVISORY_LOCK},
+        {":cursor", PIN_HELD_CURSOR},
+        {":listen", PIN_LISTEN},
+        {":temporary", PIN_TEMPORARY},
+    };
+    for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
+        if (strcmp(pins[i].name, name) == 0)
+            return pins[i].pin;
+    return 0;
+}
+
 void settings_on_row(struct server *server, const uint8_t *body, size_t length)
 {
     struct weir_reader reader;
@@ -250,7 +302,9 @@ void settings_on_row(struct server *server, const uint8_t *body, size_t length)
     uint16_t columns = weir_read_u16(&reader);
     char *name = columns == 2 ? read_column(&reader) : NULL;
     char *value = columns == 2 ? read_column(&reader) : NULL;
-    if (name != NULL && value != NULL && server->learned != NULL)
+    if (name != NULL && name[0] == ':')
+        server->pins_learned |= pin_of(name);
+    else if (name != NULL && value != NULL && server->learned != NULL)
         take_profile(&server->learned, weir_profile_with(server->learned, name, value));
     free(name);
     free(value);
@@ -262,11 +316,16 @@ void settings_on_learned(struct server *server)
     struct client *client = server->client;
     server->learned = NULL;
     if (weir_buffer_length(&server->trouble) > 0 || client == NULL) {
+        /* What holds on the connection is not known: it must be reset before anybody gets it. */
         weir_profile_unref(learned);
         server->dirt |= DIRT_STATE;
+        server->unknown = client != NULL;
         weir_buffer_clear(&server->trouble);
         return;
     }
+    server->pins = (uint8_t)((server->pins & ~PINS_ASKED) | server->pins_learned);
+    if (server->pins != 0)
+        server->dirt |= DIRT_STATE;
     take_profile(&server->settings, weir_profile_ref(learned));
     /* What the client asked for at login and what is not set any more was RESET: on a direct
      * connection that goes back to the value of the login. */

@@ -45,6 +45,13 @@ static bool close_batch(struct server *server)
     return sent;
 }
 
+void settling_refuse_copy(struct server *server)
+{
+    bool closed = close_batch(server);
+    /* A dead stream is noticed at its next event. */
+    (void)closed;
+}
+
 /* Nobody is there to hear the answers. */
 static void mute(struct server *server)
 {
@@ -78,6 +85,7 @@ static void finish(struct server *server)
     struct weir_router *router = server->router;
     server->pins = 0;
     server->dirt = 0;
+    server->discarded = false;
     server->sql_prepared = 0;
     server->deadline = 0;
     server->phase = SERVER_IDLE;
@@ -91,7 +99,8 @@ static void finish(struct server *server)
 /* The reset has been answered: prepared statements are gone if it discarded them. */
 static void after_reset(struct server *server)
 {
-    statement_forget_server(server);
+    if (server->discarded)
+        statement_forget_server(server);
     weir_profile_unref(server->settings);
     server->settings = weir_profile_empty(server->router->profiles);
     server->dirt = 0;
@@ -142,6 +151,7 @@ void settling_go_on(struct server *server)
             break;
         }
         if (server->dirt & DIRT_STATE || server->pins != 0) {
+            server->discarded = true;
             sent = send_query(server, "DISCARD ALL", PURPOSE_RESET);
             break;
         }

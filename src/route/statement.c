@@ -39,6 +39,7 @@ static struct statement *statement_get(struct weir_router *router, const uint8_t
         return known;
     }
     fresh->length = (uint32_t)length;
+    fresh->mentions_state = statement_mentions_state(body, length);
     fresh->references = 1;
     HASH_ADD_KEYPTR(hh, router->statements, fresh->body, key_length, fresh);
     return fresh;
@@ -121,6 +122,45 @@ static struct client_statement *make_name(struct client *client, const char *nam
     named->statement = statement;
     named->version = ++client->router->next_version;
     return named;
+}
+
+void statement_trim_unnamed(struct client *client)
+{
+    if (client->unnamed != NULL &&
+        client->unnamed->statement->length > client->router->conf->client_memory_limit)
+        statement_forget_unnamed(client);
+}
+
+static bool begins_with(const uint8_t *text, size_t length, const char *word)
+{
+    size_t size = strlen(word);
+    return length >= size && strncasecmp((const char *)text, word, size) == 0;
+}
+
+bool statement_mentions_state(const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        switch (text[i]) {
+        case 'a':
+        case 'A':
+            if (begins_with(text + i, length - i, "advisory"))
+                return true;
+            break;
+        case 's':
+        case 'S':
+            if (begins_with(text + i, length - i, "set_config"))
+                return true;
+            break;
+        case 't':
+        case 'T':
+            if (begins_with(text + i, length - i, "temp"))
+                return true;
+            break;
+        default:
+            break;
+        }
+    }
+    return false;
 }
 
 void statement_forget_unnamed(struct client *client)
@@ -337,15 +377,13 @@ static enum step parse_unnamed(struct client *client, const uint8_t *message, ui
     if (unnamed == NULL || unnamed->statement->length != length ||
         memcmp(unnamed->statement->body, body, length) != 0) {
         statement_forget_unnamed(client);
-        if (length <= client->router->conf->client_memory_limit)
-            client->unnamed =
-                make_name(client, "", statement_get(client->router, body, length, ""));
+        client->unnamed = make_name(client, "", statement_get(client->router, body, length, ""));
     } else {
         unnamed->version = ++client->router->next_version;
         unnamed->shape = 0;
     }
-    server->unnamed_version = client->unnamed != NULL ? client->unnamed->version : 0;
-    server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    server->unnamed_version = client->unnamed->version;
+    server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_UNNAMED_PARSE, client);
     gather_pass(&client->router->to_server, message, total);
     return STEP_MORE;
 }
@@ -386,7 +424,9 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     if (memchr(body, '\0', (size_t)(end - body)) == NULL)
         return malformed(client);
     /* SQL PREPARE, EXECUTE and DEALLOCATE may come by the extended protocol, too. */
-    statement_sql(client, (const char *)body, strlen((const char *)body));
+    step = statement_sql(client, (const char *)body, strlen((const char *)body));
+    if (step != STEP_MORE)
+        return step;
     if (name_length == 0)
         return parse_unnamed(client, message, total);
     struct client_statement *named = find_name(client, name, name_length);
@@ -482,7 +522,7 @@ static bool restore_unnamed(struct client *client)
         return false;
     }
     emit_parse(server, "", unnamed->statement->body, unnamed->statement->length);
-    server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_CLIENT, NULL);
+    server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_UNNAMED_PARSE, NULL);
     server->unnamed_version = unnamed->version;
     return true;
 }
@@ -534,6 +574,9 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
     if (name == NULL)
         return step;
     struct client_statement *named = name_length == 0 ? NULL : find_name(client, name, name_length);
+    const struct client_statement *used = name_length == 0 ? client->unnamed : named;
+    if (used != NULL && used->statement->mentions_state)
+        server->dirt |= DIRT_SETTINGS;
     enum reply_purpose purpose = PURPOSE_CLIENT;
     if (named == NULL) {
         /* An unknown name goes as it is: the error is PostgreSQL's own. */
@@ -726,6 +769,16 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
     case PURPOSE_DUPLICATE:
         free(reply->subject);
         break;
+    case PURPOSE_UNNAMED_PARSE:
+        server->unnamed_version = 0;
+        if (reply->subject != NULL && client != NULL)
+            statement_forget_unnamed(client);
+        break;
+    case PURPOSE_MATERIALISE:
+        named = reply->subject;
+        if (named != NULL)
+            named->materialised = false;
+        break;
     case PURPOSE_EVICT:
         if (copy != NULL) {
             weir_list_remove(&copy->link);
@@ -871,42 +924,68 @@ static bool find_execute(const char **position, const char *end)
     return false;
 }
 
-void statement_sql(struct client *client, const char *text, size_t length)
+/* What the SQL text does to names: the name it begins with, or an empty one. */
+enum sql_use { SQL_NOTHING, SQL_USES, SQL_PREPARES, SQL_DEALLOCATES, SQL_DISCARDS };
+
+static enum sql_use read_sql(const char *text, size_t length, char *name, size_t size)
 {
-    struct server *server = client->server;
-    if (!renames(server) || server->status == 'E')
-        return;
     const char *end = text + length, *at = skip_space(text, end);
-    bool deallocate = false;
-    if (take_word(&at, end, "discard")) {
-        server->names_in_doubt = true;
-        return;
-    }
+    enum sql_use use = SQL_USES;
+    if (take_word(&at, end, "discard"))
+        return SQL_DISCARDS;
     if (take_word(&at, end, "deallocate")) {
-        deallocate = true;
-        server->names_in_doubt = true;
+        use = SQL_DEALLOCATES;
         take_word(&at, end, "prepare");
     } else if (take_word(&at, end, "prepare")) {
-        server->names_in_doubt = true;
+        use = SQL_PREPARES;
     } else if (!take_word(&at, end, "execute") && !find_execute(&at, end)) {
-        return;
+        return SQL_NOTHING;
     }
-    char name[256];
-    size_t name_length = take_identifier(at, end, name, sizeof(name));
-    struct client_statement *named = find_name(client, name, name_length);
-    client->deallocating = deallocate ? named : NULL;
-    if (named == NULL || named->materialised)
-        return;
-    static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+    take_identifier(at, end, name, size);
+    return use;
+}
+
+/* Puts the named statement on the server under the client's own name. Outside of a batch a Sync keeps
+ * an error of ours away from what follows; inside of one the error is the client's anyhow. */
+static void materialise(struct client *client, struct client_statement *named)
+{
+    struct server *server = client->server;
+    bool batch = server->pipeline == PIPELINE_BATCH;
     emit_parse(server, named->name, named->statement->body, named->statement->length);
-    server_expect(server, REPLY_PARSE, REPLY_SWALLOW, PURPOSE_MATERIALISE, named);
-    gather_copy(&client->router->to_server, sync, sizeof(sync));
-    server_expect(server, REPLY_SYNC, REPLY_SWALLOW, PURPOSE_MATERIALISE, NULL);
+    server_expect(server, REPLY_PARSE, batch ? REPLY_SWALLOW_SUCCESS : REPLY_SWALLOW,
+                  PURPOSE_MATERIALISE, named);
+    if (!batch) {
+        static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+        gather_copy(&client->router->to_server, sync, sizeof(sync));
+        server_expect(server, REPLY_SYNC, REPLY_SWALLOW, PURPOSE_MATERIALISE, NULL);
+    }
     named->materialised = true;
     named->referred = true;
     server->sql_prepared++;
     server->pins |= PIN_SQL_PREPARED;
     server->dirt |= DIRT_STATE;
+}
+
+enum step statement_sql(struct client *client, const char *text, size_t length)
+{
+    struct server *server = client->server;
+    char name[256] = "";
+    enum sql_use use = read_sql(text, length, name, sizeof(name));
+    if (use == SQL_NOTHING || !renames(server))
+        return STEP_MORE;
+    /* Whether what was sent before has failed decides whether this is executed, and with which names. */
+    if (server->replies.count > 0 &&
+        (server->pipeline == PIPELINE_BATCH || server->names_in_doubt || server->status == 'E'))
+        return hold_until_answered(client);
+    if (server->status == 'E')
+        return STEP_MORE;
+    if (use != SQL_USES)
+        server->names_in_doubt = true;
+    struct client_statement *named = find_name(client, name, strlen(name));
+    client->deallocating = use == SQL_DEALLOCATES ? named : NULL;
+    if (named != NULL && !named->materialised)
+        materialise(client, named);
+    return STEP_MORE;
 }
 
 void statement_on_deallocate(struct server *server)

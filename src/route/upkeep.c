@@ -23,23 +23,43 @@ static bool is_over(weir_usec limit, weir_usec since, weir_usec now)
     return limit > 0 && since > 0 && now - since >= limit;
 }
 
-static void tick_bound(struct client *client, weir_usec now)
+/* Bound for longer than a transaction, by session mode or a pin, and at a boundary. */
+static void tick_resting(struct client *client, weir_usec now)
+{
+    struct server *server = client->server;
+    if (client->router->draining)
+        binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+    else if (!(server->pins & PIN_REPLICATION) &&
+             is_over(server->destination->settings.client_idle_timeout, server->idle_at, now))
+        binding_end_client(client, WEIR_REASON_CLIENT_IDLE_TIMEOUT, NULL);
+}
+
+static void tick_running(struct client *client, weir_usec now)
 {
     struct server *server = client->server;
     const struct weir_pool_settings *settings = &server->destination->settings;
-    bool running = server->replies.count > 0;
-    if (running && !server->timed_out && is_over(settings->query_timeout, server->query_at, now)) {
+    const struct reply *head = reply_head(&server->replies);
+    if (head != NULL && head->action == REPLY_SWALLOW)
+        return; /* a question of our own */
+    if (head != NULL && !server->timed_out &&
+        is_over(settings->query_timeout, server->query_at, now)) {
         server->timed_out = true;
         client->router->counters.reasons[WEIR_REASON_QUERY_TIMEOUT]++;
         cancel_server(server);
     }
-    if (is_over(settings->transaction_timeout, server->bound_at, now)) {
+    if (is_over(settings->transaction_timeout, server->bound_at, now))
         binding_end_client(client, WEIR_REASON_TRANSACTION_TIMEOUT, NULL);
-        return;
-    }
-    if (!running && server->status != 'I' &&
-        is_over(settings->idle_transaction_timeout, server->idle_at, now))
+    else if (head == NULL && is_over(settings->idle_transaction_timeout, server->idle_at, now))
         binding_end_client(client, WEIR_REASON_IDLE_TRANSACTION_TIMEOUT, NULL);
+}
+
+static void tick_bound(struct client *client, weir_usec now)
+{
+    const struct server *server = client->server;
+    if (server->replies.count == 0 && server->status == 'I' && server->pipeline == PIPELINE_IDLE)
+        tick_resting(client, now);
+    else if (!(server->pins & PIN_REPLICATION))
+        tick_running(client, now);
 }
 
 static void tick_client(struct client *client, weir_usec now)
@@ -88,6 +108,12 @@ static void tick_server(struct server *server, weir_usec now)
     case SERVER_SETTLING:
         binding_lose_server(server, WEIR_REASON_CLEAN_TIMEOUT);
         break;
+    case SERVER_BOUND:
+        /* The cancel request hangs: its signal may come at any time, so the connection is not to be
+         * used any more. */
+        if (server->cancel != NULL)
+            binding_lose_server(server, WEIR_REASON_SERVER_LOST);
+        break;
     default:
         break;
     }
@@ -110,7 +136,8 @@ void upkeep_tick(struct weir_router *router)
         router->longest_turn = router->loop->longest_turn;
     tick_logins(router);
     tick_servers(router);
-    if (router->draining || ++router->ticks % 5 == 0)
+    router->ticks++;
+    if (router->draining || router->ticks % 5 == 0)
         tick_clients(router);
     if (router->ticks % 100 == 0) {
         destination_collect(router);
