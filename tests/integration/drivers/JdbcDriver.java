@@ -214,7 +214,7 @@ public class JdbcDriver {
             byte[] body = new byte[200000];
             Arrays.fill(body, (byte) number);
             long oid = manager.createLO();
-            for (int turn = 0; turn < 5; turn++) {
+            for (int turn = 0; turn < 25; turn++) {
                 served(number, connection);
                 try (LargeObject object = manager.open(oid, LargeObjectManager.READWRITE)) {
                     object.seek(turn * 1000);
@@ -297,7 +297,7 @@ public class JdbcDriver {
         together(3, (connection, number) -> {
             // autosave: a savepoint around every statement.
             connection.setAutoCommit(false);
-            for (int turn = 0; turn < 5; turn++) {
+            for (int turn = 0; turn < 40; turn++) {
                 served("autosave" + number, connection);
                 fails("22012", () -> value(connection, "select 1/0"));
                 check(value(connection, "select 'still here'").equals("still here"), "the transaction was lost");

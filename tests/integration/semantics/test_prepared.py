@@ -189,24 +189,22 @@ def test_sql_and_protocol_share_one_namespace(env):
     client, other = env.raw(), env.raw()
     turner = Turner(env)
     assert client.query("prepare by_sql(int) as select $1 * 2 as a, 'sql' as b").tags == ["PREPARE"]
-    turner.turn()
-    assert other.query("prepare by_sql(text) as select $1 || 'other'").tags == ["PREPARE"]
-    turner.turn()
+    turner.turn(0.3)
     assert rows(client.ask(use("by_sql", "21"))) == [("42", "sql")]
-    turner.turn()
+    turner.turn(0.3)
     assert rows(client.query("execute by_sql(4)")) == [("8", "sql")]
     assert client.ask(parse("select 1", "by_sql"), sync()).sqlstate == "42P05"
     client.ask(parse("select $1::int + 1", "by_protocol"), sync())
-    turner.turn()
+    turner.turn(0.3)
     assert rows(client.query("execute by_protocol(6)")) == [("7",)]
     assert client.query("prepare by_protocol as select 1").sqlstate == "42P05"
-    turner.turn()
+    turner.turn(0.3)
     assert rows(client.query("explain (costs off) execute by_sql(4)"))[0][0].startswith("Result")
     assert client.query("create table made as execute by_sql(5)").error is None
-    turner.turn()
+    turner.turn(0.3)
     assert rows(client.query("select * from made")) == [("10", "sql")]
-    turner.turn()
-    assert rows(other.query("execute by_sql('x')")) == [("xother",)]
+    turner.release()
+    assert other.query("execute by_sql('x')").sqlstate == "26000"
     assert client.query("select name from pg_prepared_statements order by 1").rows == [("by_protocol",), ("by_sql",)] or env.pooled
     closed_by(turner, client, other)
 
