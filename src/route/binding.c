@@ -350,6 +350,27 @@ static bool is_servers_fault(enum weir_reason reason)
            reason == WEIR_REASON_PING_FAILED || reason == WEIR_REASON_PING_TIMEOUT;
 }
 
+/* The client has nothing on the connection, and gets another one when it wants to. */
+static bool is_unconcerned(const struct server *server, const struct client *client)
+{
+    return server->replies.count == 0 && server->status == 'I' &&
+           server->pipeline == PIPELINE_IDLE && server->copy == COPY_NONE && server->pins == 0 &&
+           server->dirt == 0 && !server->unknown && client->body_left == 0 &&
+           server->destination->settings.pool_mode != WEIR_POOL_SESSION &&
+           (client->base.state == WEIR_CLIENT_ACTIVE || client->base.state == WEIR_CLIENT_HELD);
+}
+
+static void let_go(struct client *client)
+{
+    struct weir_router *router = client->router;
+    if (router->to_client.to == &client->base.stream)
+        gather_flush(&router->to_client);
+    client->since = router->loop->now;
+    weir_client_set_state(&client->base, WEIR_CLIENT_IDLE);
+    statement_trim_unnamed(client);
+    weir_loop_defer(router->loop, &client->resume);
+}
+
 void binding_lose_server(struct server *server, enum weir_reason reason)
 {
     struct weir_router *router = server->router;
@@ -372,7 +393,10 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
     weir_server_close(&server->base, phase == SERVER_IDLE);
     weir_pool_gone(&server->slot, is_servers_fault(reason), router->loop->now);
     router_decide_later(router);
-    if (client != NULL) {
+    if (client != NULL && is_unconcerned(server, client)) {
+        client->server = NULL;
+        let_go(client);
+    } else if (client != NULL) {
         client->server = server;
         for (uint32_t i = server->replies.count; i > 0; i--)
             statement_on_dropped(server, reply_at(&server->replies, i - 1));

@@ -330,10 +330,11 @@ static void forward_error(struct server *server, const struct reply *head,
     free(text);
 }
 
-/* The connection goes to others when the client is at a boundary. */
-static bool is_shared(const struct server *server)
+/* Its client has nothing on the connection, which would go to others next. */
+static bool is_at_boundary(const struct server *server)
 {
-    return server->pins == 0 && server->destination->settings.pool_mode != WEIR_POOL_SESSION;
+    const struct client *client = server->client;
+    return client != NULL && binding_is_unconcerned(server, client);
 }
 
 static enum step take_error(struct server *server, const uint8_t *message, uint32_t total)
@@ -346,15 +347,14 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
         server->farewell = true;
     if (head == NULL && !fatal)
         return broken(server, "error without a question", 'E');
-    if (server->phase == SERVER_IDLE) {
-        /* Before its end of file is here somebody would still be given it. */
+    if (server->phase == SERVER_IDLE || (head == NULL && is_at_boundary(server))) {
+        /* Before its end of file is here somebody would still be given it, or use it. */
+        gather_flush(&server->router->to_client);
         binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
         return STEP_GONE;
     }
     if (head == NULL || (fatal && server->client != NULL)) {
-        /* A client at a transaction boundary is about to be released: it is not concerned. */
-        if (server->client != NULL &&
-            !(head == NULL && binding_is_over(server) && is_shared(server)))
+        if (server->client != NULL)
             forward(server, message, total);
         return STEP_MORE;
     }
