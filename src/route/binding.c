@@ -350,8 +350,7 @@ static bool is_servers_fault(enum weir_reason reason)
            reason == WEIR_REASON_PING_FAILED || reason == WEIR_REASON_PING_TIMEOUT;
 }
 
-/* The client has nothing on the connection, and gets another one when it wants to. */
-static bool is_unconcerned(const struct server *server, const struct client *client)
+bool binding_is_unconcerned(const struct server *server, const struct client *client)
 {
     return server->replies.count == 0 && server->status == 'I' &&
            server->pipeline == PIPELINE_IDLE && server->copy == COPY_NONE && server->pins == 0 &&
@@ -393,7 +392,7 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
     weir_server_close(&server->base, phase == SERVER_IDLE);
     weir_pool_gone(&server->slot, is_servers_fault(reason), router->loop->now);
     router_decide_later(router);
-    if (client != NULL && is_unconcerned(server, client)) {
+    if (client != NULL && binding_is_unconcerned(server, client)) {
         client->server = NULL;
         let_go(client);
     } else if (client != NULL) {

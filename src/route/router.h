@@ -298,6 +298,8 @@ void binding_refuse_as_server(struct client *client, enum weir_reason reason, co
 /* Ends a client: tells it the reason if the reason has an SQLSTATE, closes when output has drained.
  */
 void binding_end_client(struct client *client, enum weir_reason reason, const char *text);
+/* The client has nothing on the connection: when that ends it gets another one. */
+bool binding_is_unconcerned(const struct server *server, const struct client *client);
 /* A connection to the server ended or must end, whatever it was doing. */
 void binding_lose_server(struct server *server, enum weir_reason reason);
 /* Carries out one decision of the pool. */
