@@ -1035,6 +1035,11 @@ void statement_forget_client(struct client *client)
                 reply->subject = NULL;
             if (reply->purpose == PURPOSE_NAMED_PARSE)
                 reply->second = NULL;
+            if (reply->purpose == PURPOSE_DUPLICATE) {
+                free(reply->subject);
+                reply->subject = NULL;
+                reply->purpose = PURPOSE_CLIENT;
+            }
         }
     }
     statement_forget_unnamed(client);
