@@ -202,12 +202,13 @@ static void forget_ignored_syncs(struct server *server)
 {
     struct reply saved = *reply_head(&server->replies);
     bool ended = saved.copy_ended != 0;
-    while (!ended && saved.kind == REPLY_EXECUTE && server->replies.count > 1 &&
+    while (!ended && server->replies.count > 1 &&
            reply_at(&server->replies, 1)->kind == REPLY_SYNC) {
         ended = reply_at(&server->replies, 1)->copy_ended != 0;
         reply_pop(&server->replies);
         *reply_head(&server->replies) = saved;
-        server->pipeline = PIPELINE_BATCH;
+        if (saved.kind == REPLY_EXECUTE)
+            server->pipeline = PIPELINE_BATCH;
     }
     if (ended)
         server->copy = COPY_IN_ENDED;
