@@ -139,7 +139,7 @@ def test_random_messages(seed):
         def tolerant(backend, got):
             if got.type in "dcf":
                 return True
-            if got.type == "F":
+            if got.type == "F" and not backend.skipping:
                 backend.fail()
                 backend.send(wire.error("08P01", "no such function"), wire.ready(backend.status))
                 return True
