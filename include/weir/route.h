@@ -24,7 +24,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
                         struct weir_user_file *users);
 /* No new logins; every client is told 57P01 at its next transaction boundary. */
 void weir_router_drain(struct weir_router *router);
-/* True when no client is left. */
+/* True when no client is left, but for those that have got their last words. */
 bool weir_router_is_drained(const struct weir_router *router);
 /* Writes pools, waits, holders and counters to the log. */
 void weir_router_report(struct weir_router *router);

@@ -16,7 +16,7 @@ bool limits_raise_descriptors(const struct weir_conf *conf)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return true;
-    rlim_t per_pool = (rlim_t)(conf->pool.pool_size + conf->pool.max_overflow);
+    rlim_t per_pool = (rlim_t)conf->pool.pool_size + (rlim_t)conf->pool.max_overflow;
     rlim_t pools = conf->database_count > 0 ? conf->database_count : 1;
     rlim_t needed = (rlim_t)conf->max_client_conn + per_pool * pools + OTHER_DESCRIPTORS;
     if (limit.rlim_cur >= needed)

@@ -10,6 +10,8 @@ static void count_binding_end(struct server *server)
 {
     struct weir_router *router = server->router;
     weir_usec held = router->loop->now - server->bound_at;
+    if (server->answered == 0)
+        return; /* a greeting, or a client that asked nothing */
     router->counters.transactions++;
     router->counters.transaction_usec += (uint64_t)held;
     server->destination->counters.transactions++;
@@ -102,10 +104,11 @@ static void refuse_full_queue(struct client *client)
 enum step binding_want(struct client *client)
 {
     struct weir_router *router = client->router;
-    struct weir_pool_server *slot;
+    struct weir_pool_server *slot = NULL;
     client->waiter.affinity = client->settings;
     switch (weir_pool_want(client->destination->pool, &client->waiter, router->loop->now, &slot)) {
     case WEIR_POOL_GOT:
+        weir_require(slot != NULL);
         return binding_bind(client, weir_container_of(slot, struct server, slot));
     case WEIR_POOL_QUEUED:
         router->counters.waits++;
@@ -133,7 +136,9 @@ enum step binding_bind(struct client *client, struct server *server)
     server->checked_version = 0;
     server->bound_at = router->loop->now;
     client->since = router->loop->now;
-    router->counters.assignments++;
+    server->answered = 0;
+    if (!greeting)
+        router->counters.assignments++;
     router_echo(server, "checkout", NULL);
     gather_begin(&router->to_server, &server->base.stream);
     if (!greeting)
@@ -370,12 +375,54 @@ static void let_go(struct client *client)
     weir_loop_defer(router->loop, &client->resume);
 }
 
+/* So long a server that was told to go may take. */
+#define LINGER_LIMIT (5 * WEIR_SEC)
+
+/* The connection is gone: its slot is free. */
+static void bury(struct server *server, bool lost)
+{
+    struct weir_router *router = server->router;
+    server->phase = SERVER_CLOSED;
+    weir_server_close(&server->base, false);
+    weir_pool_gone(&server->slot, lost, router->loop->now);
+    router_decide_later(router);
+    router_doom_server(server);
+}
+
+static bool may_linger(enum server_phase phase, enum weir_reason reason)
+{
+    return phase != SERVER_LOGIN && !is_servers_fault(reason) &&
+           reason != WEIR_REASON_SERVER_PROTOCOL;
+}
+
+/* PostgreSQL counts a session until its process has ended, and so do we: the slot is freed at the end
+ * of file, so that the server never sees more connections than the limit. */
+static void linger(struct server *server, enum server_phase phase)
+{
+    static const uint8_t terminate[] = {'X', 0, 0, 0, 4};
+    server->phase = SERVER_CLOSING;
+    server->deadline = server->router->loop->now + LINGER_LIMIT;
+    if (server->slot.state != WEIR_POOL_CLOSING)
+        weir_pool_closing(&server->slot, server->router->loop->now);
+    weir_stream_resume(&server->base.stream);
+    if (phase == SERVER_IDLE &&
+        !weir_stream_send_bytes(&server->base.stream, terminate, sizeof(terminate))) {
+        bury(server, false);
+        return;
+    }
+    shutdown(server->base.stream.io.fd, SHUT_WR);
+}
+
 void binding_lose_server(struct server *server, enum weir_reason reason)
 {
     struct weir_router *router = server->router;
     struct client *client = server->client;
     if (server->phase == SERVER_CLOSED)
         return;
+    if (server->phase == SERVER_CLOSING) {
+        bury(server, false);
+        return;
+    }
     enum server_phase phase = server->phase;
     server->phase = SERVER_CLOSED;
     server->client = NULL;
@@ -389,9 +436,9 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         gather_begin(&router->to_server, NULL);
     weir_cancel_drop(server->cancel);
     server->cancel = NULL;
-    weir_server_close(&server->base, phase == SERVER_IDLE);
-    weir_pool_gone(&server->slot, is_servers_fault(reason), router->loop->now);
-    router_decide_later(router);
+    bool lingers = may_linger(phase, reason);
+    if (!lingers)
+        weir_server_close(&server->base, false);
     if (client != NULL && binding_is_unconcerned(server, client)) {
         client->server = NULL;
         let_go(client);
@@ -410,7 +457,10 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
             end_client(client, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE : reason, NULL,
                        is_cut_off(server));
     }
-    router_doom_server(server);
+    if (lingers)
+        linger(server, phase);
+    else
+        bury(server, is_servers_fault(reason));
 }
 
 /* --- what the pool decides ------------------------------------------------------------- */
@@ -489,31 +539,38 @@ static void fail(struct client *client)
     free(text);
 }
 
+static struct client *client_of(const struct weir_pool_decision *decision)
+{
+    weir_require(decision->waiter != NULL);
+    return weir_container_of(decision->waiter, struct client, waiter);
+}
+
+static struct server *server_of(const struct weir_pool_decision *decision)
+{
+    weir_require(decision->server != NULL);
+    return weir_container_of(decision->server, struct server, slot);
+}
+
 void binding_decide(struct weir_router *router, const struct weir_pool_decision *decision)
 {
-    struct client *client = decision->waiter == NULL
-                                ? NULL
-                                : weir_container_of(decision->waiter, struct client, waiter);
-    struct server *server =
-        decision->server == NULL ? NULL : weir_container_of(decision->server, struct server, slot);
     switch (decision->kind) {
     case WEIR_POOL_DO_BIND:
-        bind_from_queue(client, server);
+        bind_from_queue(client_of(decision), server_of(decision));
         break;
     case WEIR_POOL_DO_OPEN:
         destination_open(weir_pool_owner(decision->pool));
         break;
     case WEIR_POOL_DO_PING:
-        ping(server);
+        ping(server_of(decision));
         break;
     case WEIR_POOL_DO_CLOSE:
-        binding_lose_server(server, reason_of(decision->reason));
+        binding_lose_server(server_of(decision), reason_of(decision->reason));
         break;
     case WEIR_POOL_DO_TIMEOUT:
-        time_out(client);
+        time_out(client_of(decision));
         break;
     case WEIR_POOL_DO_FAIL:
-        fail(client);
+        fail(client_of(decision));
         break;
     }
 }

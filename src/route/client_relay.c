@@ -251,6 +251,10 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'E':
     case 'S':
     case 'F':
+        /* Half a message holds no server connection, unless it is too large to be kept here. */
+        if (client->server == NULL && have < total &&
+            total <= client->router->conf->client_memory_limit)
+            return STEP_WAIT;
         step = need_server(client);
         break;
     case 'd':
@@ -272,6 +276,7 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     if (__builtin_expect(client->intake != INTAKE_NORMAL, 0))
         return take_refused(client, message, have, total, taken);
     struct server *server = client->server;
+    weir_require(server != NULL);
     if (server->replies.count >= REPLIES_PAUSE)
         return STEP_WAIT;
     if (server->cancel != NULL && server->replies.count == 0) {

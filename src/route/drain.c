@@ -118,5 +118,14 @@ void weir_router_drain(struct weir_router *router)
 
 bool weir_router_is_drained(const struct weir_router *router)
 {
-    return router->client_count == 0;
+    if (!weir_list_is_empty(&router->logging_in))
+        return false;
+    /* Who has been told and has nothing more to get is waited for no longer. */
+    weir_list_for(link, &router->clients) {
+        const struct client *client = weir_container_of(link, struct client, link);
+        if (client->base.state != WEIR_CLIENT_ENDING ||
+            weir_stream_unsent(&client->base.stream) > 0)
+            return false;
+    }
+    return true;
 }

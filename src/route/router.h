@@ -75,7 +75,8 @@ enum server_phase {
     SERVER_BOUND,    /* has a client */
     SERVER_SETTLING, /* its client is gone: drained, rolled back, cleaned */
     SERVER_PINGING,
-    SERVER_CLOSED, /* freed at the end of the turn */
+    SERVER_CLOSING, /* told to go; counts until the server has closed */
+    SERVER_CLOSED,  /* freed at the end of the turn */
 };
 
 enum copy_state {
@@ -145,6 +146,7 @@ struct server {
     bool farewell;             /* the server said FATAL: it will close */
     uint32_t names_unanswered; /* Parses and Closes of names on their way */
     uint32_t sql_prepared;     /* statements under the client's own names */
+    uint32_t answered;         /* queries and Syncs of the present binding */
     uint64_t binding;          /* number of the current binding, for eviction */
     uint64_t checked_version;  /* copy that was made to be compared for the present client */
     uint64_t unnamed_version;  /* whose unnamed statement it holds, 0 for none of ours */

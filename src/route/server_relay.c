@@ -379,6 +379,7 @@ static void count_query(struct server *server)
 {
     struct weir_router *router = server->router;
     router->counters.queries++;
+    server->answered++;
     server->destination->counters.queries++;
     weir_usec limit = server->destination->settings.log_slow_queries;
     if (__builtin_expect(limit > 0, 0) && router->loop->now - server->query_at >= limit)
@@ -654,6 +655,12 @@ static void on_readable(struct server *server)
     if (__builtin_expect(io != WEIR_IO_OK, 0)) {
         binding_lose_server(server, server->farewell ? WEIR_REASON_SERVER_SAID_GOODBYE
                                                      : WEIR_REASON_SERVER_LOST);
+        return;
+    }
+    if (server->phase == SERVER_CLOSING) {
+        /* Nobody hears it any more. */
+        if (!weir_stream_keep(&server->base.stream, bytes + length, 0))
+            binding_lose_server(server, WEIR_REASON_SERVER_LOST);
         return;
     }
     router->counters.bytes_from_servers += length;

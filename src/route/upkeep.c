@@ -105,6 +105,9 @@ static void tick_server(struct server *server, weir_usec now)
     case SERVER_PINGING:
         binding_lose_server(server, WEIR_REASON_PING_TIMEOUT);
         break;
+    case SERVER_CLOSING:
+        binding_lose_server(server, WEIR_REASON_SERVER_LOST);
+        break;
     case SERVER_SETTLING:
         binding_lose_server(server, WEIR_REASON_CLEAN_TIMEOUT);
         break;
