@@ -202,8 +202,12 @@ void binding_release(struct server *server)
         return;
     }
     weir_require(server->replies.count == 0);
+    if (server->farewell) {
+        binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
+        return;
+    }
     /* In session mode only RESET needs to be known of: it goes back to what the login asked for. */
-    if (server->dirt & DIRT_SETTINGS && !server->farewell &&
+    if (server->dirt & DIRT_SETTINGS &&
         (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) {
         settings_ask(server);
         return;
@@ -233,10 +237,7 @@ void binding_release(struct server *server)
     server->slot.affinity = server->settings;
     router_echo(server, "checkin", NULL);
     statement_trim_unnamed(client);
-    if (server->farewell)
-        binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
-    else
-        weir_pool_release(&server->slot, router->loop->now);
+    weir_pool_release(&server->slot, router->loop->now);
     if (weir_pool_has_decisions(router->group))
         router_decide_later(router);
     if (weir_buffer_length(&client->base.stream.in) > 0)
@@ -357,7 +358,7 @@ static bool is_servers_fault(enum weir_reason reason)
 
 bool binding_is_unconcerned(const struct server *server, const struct client *client)
 {
-    return server->replies.count == 0 && server->status == 'I' &&
+    return !server->farewell && server->replies.count == 0 && server->status == 'I' &&
            server->pipeline == PIPELINE_IDLE && server->copy == COPY_NONE && server->pins == 0 &&
            server->dirt == 0 && !server->unknown && client->body_left == 0 &&
            server->destination->settings.pool_mode != WEIR_POOL_SESSION &&

@@ -344,8 +344,6 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
     weir_error_parse(message + WEIR_WIRE_HEADER, total - WEIR_WIRE_HEADER, &fields);
     struct reply *head = reply_head(&server->replies);
     bool fatal = is_fatal(&fields);
-    if (fatal)
-        server->farewell = true;
     if (head == NULL && !fatal)
         return broken(server, "error without a question", 'E');
     if (server->phase == SERVER_IDLE || (head == NULL && is_at_boundary(server))) {
@@ -354,6 +352,8 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
         binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
         return STEP_GONE;
     }
+    if (fatal)
+        server->farewell = true;
     if (head == NULL || (fatal && server->client != NULL)) {
         if (server->client != NULL)
             forward(server, message, total);

@@ -110,11 +110,11 @@ static void after_reset(struct server *server)
 void settling_go_on(struct server *server)
 {
     const struct weir_pool_settings *settings = &server->destination->settings;
-    /* A COPY that began when its client had gone already: nobody sends the data. Nor the Sync after
-     * an error that came only now. */
+    /* A COPY that began when its client had gone already: nobody sends the data. Nor the Sync that
+     * only now turns out to be missing. */
     bool copying = server->copy == COPY_IN || server->copy == COPY_BOTH;
-    bool skipping = server->replies.count == 0 && server->pipeline == PIPELINE_SKIPPING;
-    if ((copying || skipping) && !close_batch(server)) {
+    bool open = server->replies.count == 0 && server->pipeline != PIPELINE_IDLE;
+    if ((copying || open) && !close_batch(server)) {
         binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
         return;
     }
