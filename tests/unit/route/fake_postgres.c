@@ -105,7 +105,8 @@ static void on_trickle(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev;
     (void)events;
     struct fake_backend *backend = timer->data;
-    if (send_some(backend, backend->postgres->trickle) && weir_buffer_length(&backend->out) > 0)
+    size_t limit = backend->postgres->trickle;
+    if (send_some(backend, limit == 0 ? SIZE_MAX : limit) && weir_buffer_length(&backend->out) > 0)
         ev_timer_start(backend->postgres->loop->ev, &backend->trickle);
 }
 
@@ -304,8 +305,11 @@ static enum outcome run(struct fake_backend *backend, const char *text, bool ext
 static enum outcome run_prepared(struct fake_backend *backend, const char *name, bool extended)
 {
     const char *text = fake_texts_find(&backend->statements, name);
+    const char *rest;
     if (text == NULL)
         return fail(backend, "26000", "prepared statement does not exist");
+    if (begins(text, "execute ", &rest))
+        return fail(backend, "42601", "syntax error");
     char *copy = weir_strdup(text);
     enum outcome outcome = run(backend, copy, extended);
     free(copy);
@@ -674,16 +678,13 @@ static size_t take_startup(struct fake_backend *backend, const uint8_t *bytes, s
     return startup.length;
 }
 
-/* A message that has no place in copy data. */
+/* A message that has no place in copy data: since version 14 the connection does not survive it. */
 static void break_copy(struct fake_backend *backend)
 {
-    bool simple = backend->copy == FAKE_COPY_SIMPLE;
-    backend->copy = FAKE_COPY_NONE;
     fail(backend, "08P01", "unexpected message type during COPY from stdin");
-    if (simple)
-        put_ready(backend);
-    else
-        backend->skipping = true;
+    put_error(backend, "FATAL", "08P01",
+              "terminating connection because protocol synchronization was lost");
+    backend->closing = true;
 }
 
 static void take(struct fake_backend *backend, char type, const uint8_t *body, size_t length)
@@ -794,8 +795,15 @@ static void on_accept(struct ev_loop *ev, ev_io *watcher, int events)
     (void)events;
     struct fake_postgres *postgres = watcher->data;
     int fd = accept4(postgres->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
-        return;
+    if (fd >= 0)
+        fake_postgres_accept(postgres, fd);
+}
+
+/* --- from outside
+ * ----------------------------------------------------------------------------------------- */
+
+void fake_postgres_accept(struct fake_postgres *postgres, int fd)
+{
     struct fake_backend *backend = weir_alloc(sizeof(*backend));
     backend->postgres = postgres;
     backend->pid = postgres->next_pid++;
@@ -807,14 +815,20 @@ static void on_accept(struct ev_loop *ev, ev_io *watcher, int events)
     weir_stream_open(&backend->stream, postgres->loop, fd, 0, on_event);
 }
 
-/* --- from outside
- * ----------------------------------------------------------------------------------------- */
+void fake_postgres_init(struct fake_postgres *postgres, struct weir_loop *loop)
+{
+    *postgres = (struct fake_postgres){.loop = loop,
+                                       .fd = -1,
+                                       .next_pid = 1001,
+                                       .key_length = 4,
+                                       .vanish_after = -1,
+                                       .vanish_at = -1};
+    weir_list_init(&postgres->backends);
+}
 
 void fake_postgres_open(struct fake_postgres *postgres, struct weir_loop *loop)
 {
-    *postgres = (struct fake_postgres){
-        .loop = loop, .next_pid = 1001, .key_length = 4, .vanish_after = -1, .vanish_at = -1};
-    weir_list_init(&postgres->backends);
+    fake_postgres_init(postgres, loop);
     postgres->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
@@ -831,8 +845,11 @@ void fake_postgres_close(struct fake_postgres *postgres)
 {
     while (!weir_list_is_empty(&postgres->backends))
         end(weir_container_of(weir_list_first(&postgres->backends), struct fake_backend, link));
+    if (postgres->fd < 0)
+        return;
     ev_io_stop(postgres->loop->ev, &postgres->accepting);
     close(postgres->fd);
+    postgres->fd = -1;
 }
 
 void fake_postgres_wake(struct fake_postgres *postgres)

@@ -73,7 +73,11 @@ struct fake_postgres {
     const char *refuse_login; /* SQLSTATE with which logins are refused, or NULL */
 };
 
+/* Listens at a free port of 127.0.0.1. */
 void fake_postgres_open(struct fake_postgres *postgres, struct weir_loop *loop);
+/* Listens nowhere: connections are handed to it. */
+void fake_postgres_init(struct fake_postgres *postgres, struct weir_loop *loop);
+void fake_postgres_accept(struct fake_postgres *postgres, int fd);
 void fake_postgres_close(struct fake_postgres *postgres);
 /* Sleepers go on. */
 void fake_postgres_wake(struct fake_postgres *postgres);

@@ -147,9 +147,18 @@ Test(ends_pool, a_statement_that_cannot_be_cancelled_costs_the_connection)
 /* --- servers
  * -------------------------------------------------------------------------------------------------- */
 
+/* One that has got half a message can only be closed: what follows would be read as the rest. */
 static void check_one_fatal(struct raw_client *client, const char *what, long point)
 {
     world_until((client_read(client), client->over));
+    if (weir_buffer_length(&client->in) > 0) {
+        cr_assert_eq(client->fatal, 0);
+        const uint8_t *half = weir_buffer_bytes(&client->in);
+        cr_assert(half[0] == 'D' || half[0] == 'd' || half[0] == 'V', "%s at %ld", what, point);
+        client_close(client);
+        world_until(world_is_quiet());
+        return;
+    }
     cr_assert_eq(client->fatal, 1, "%s at %ld: %s", what, point, client->transcript);
     const char *end = strstr(client->transcript, "FATAL(08006) EOF");
     cr_assert_not_null(end, "%s at %ld: %s", what, point, client->transcript);
@@ -201,7 +210,6 @@ Test(ends, server_vanishes_in_a_batch)
     server_vanishes("P n a|DS n|B n|DP -|E|CS n|S", "1 t T 2 T D(a) C(SELECT 1) 3 Z(I)");
     server_vanishes("P n a|B n|E|S|P - fail|B -|E|S",
                     "1 2 D(a) C(SELECT 1) Z(I) 1 2 E(42P01) Z(I)");
-    server_vanishes("Q set timezone=CET", "S(TimeZone=CET) C(SET) Z(I)");
     world_close();
 }
 
