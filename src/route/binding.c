@@ -207,8 +207,7 @@ void binding_release(struct server *server)
         return;
     }
     /* In session mode only RESET needs to be known of: it goes back to what the login asked for. */
-    if (server->dirt & DIRT_SETTINGS &&
-        (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) {
+    if (server->dirt & DIRT_SETTINGS && (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) {
         settings_ask(server);
         return;
     }
@@ -237,7 +236,10 @@ void binding_release(struct server *server)
     server->slot.affinity = server->settings;
     router_echo(server, "checkin", NULL);
     statement_trim_unnamed(client);
-    weir_pool_release(&server->slot, router->loop->now);
+    if (server->farewell)
+        binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
+    else
+        weir_pool_release(&server->slot, router->loop->now);
     if (weir_pool_has_decisions(router->group))
         router_decide_later(router);
     if (weir_buffer_length(&client->base.stream.in) > 0)
@@ -377,7 +379,7 @@ static void let_go(struct client *client)
 }
 
 /* So long a server that was told to go may take. */
-#define LINGER_LIMIT (5 * WEIR_SEC)
+#define LINGER_LIMIT WEIR_SEC
 
 /* The connection is gone: its slot is free. */
 static void bury(struct server *server, bool lost)

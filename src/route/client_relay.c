@@ -7,6 +7,9 @@
 
 /* So much of a query's text is looked at to see whether it names a prepared statement. */
 #define QUERY_PREFIX 256
+/* Messages up to this size reach the server whole or not at all: a client that vanishes in the middle
+ * of one does not cost the server connection. */
+#define WHOLE_MESSAGE 16384
 /* And so much to see whether it may leave state behind. */
 #define STATE_PREFIX 4096
 /* A client that queues more replies than this has its input paused until some have come. */
@@ -252,8 +255,9 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'S':
     case 'F':
         /* Half a message holds no server connection, unless it is too large to be kept here. */
-        if (client->server == NULL && have < total &&
-            total <= client->router->conf->client_memory_limit)
+        if (have < total &&
+            total <= (client->server == NULL ? client->router->conf->client_memory_limit
+                                             : WHOLE_MESSAGE))
             return STEP_WAIT;
         step = need_server(client);
         break;
