@@ -281,6 +281,12 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
         return take_refused(client, message, have, total, taken);
     struct server *server = client->server;
     weir_require(server != NULL);
+    if (__builtin_expect(server->copy == COPY_IN, 0) && type != 'S') {
+        char text[64];
+        snprintf(text, sizeof(text), "unexpected message type 0x%02X during COPY from stdin",
+                 message[0]);
+        return protocol_error(client, text);
+    }
     if (server->replies.count >= REPLIES_PAUSE)
         return STEP_WAIT;
     if (server->cancel != NULL && server->replies.count == 0) {
