@@ -301,10 +301,12 @@ static void log_end(struct client *client, enum weir_reason reason, const char *
              "reason=%s closing because: %s", row->name, text != NULL ? text : row->text);
 }
 
-/* What the client got last ends inside a message: nothing that follows could be understood. */
+/* What the client got last ends inside a message, so that nothing that follows could be understood,
+ * or it was the server's own FATAL. */
 static bool is_cut_off(const struct server *server)
 {
-    return server != NULL && server->body_left > 0 && server->body_sink == BODY_PASS;
+    return server != NULL &&
+           (server->farewell || (server->body_left > 0 && server->body_sink == BODY_PASS));
 }
 
 static void end_client(struct client *client, enum weir_reason reason, const char *text,
