@@ -870,6 +870,8 @@ void fake_postgres_end_all(struct fake_postgres *postgres, bool say)
 {
     weir_list_for_safe(link, &postgres->backends) {
         struct fake_backend *backend = weir_container_of(link, struct fake_backend, link);
+        if (backend->closing)
+            continue;
         if (say)
             put_error(backend, "FATAL", "57P01", "terminating connection");
         backend->closing = true;

@@ -368,3 +368,22 @@ Test(ends, copy_in_by_execute)
     client_close(&client);
     world_close();
 }
+
+/* PostgreSQL ends the connection over it; nothing may wait for the end of such a COPY. */
+Test(ends, other_messages_in_copy_data_end_the_client)
+{
+    static const char *const messages[] = {"Q a",          "P n a|S", "B -", "DS -",
+                                           "CS n|P n b|X", "E",       "F"};
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        struct raw_client client;
+        client_open(&client);
+        client_send(&client, "P n a|S|Q copyin");
+        world_until((client_read(&client), strcmp(client.transcript, "1 Z(I) G") == 0));
+        client_send(&client, messages[i]);
+        client_expect_end(&client, "1 Z(I) G FATAL(08P01) EOF");
+        client_close(&client);
+        check_clean(i, 0);
+    }
+    cr_assert_eq(world.postgres.opened, 1);
+    world_close();
+}
