@@ -196,6 +196,16 @@ static enum step take_command_complete(struct server *server, const uint8_t *mes
     return STEP_MORE;
 }
 
+static void wake_client(struct server *server)
+{
+    struct client *client = server->client;
+    if (client == NULL)
+        return;
+    if (client->base.state == WEIR_CLIENT_HELD)
+        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    weir_loop_defer(server->router->loop, &client->resume);
+}
+
 /* Syncs that were sent before the client knew that its command was a COPY are ignored by the server,
  * which reads them as part of the copy data stream. It may have ended the data already, too. */
 static void forget_ignored_syncs(struct server *server)
@@ -220,8 +230,10 @@ static enum step take_copy_begin(struct server *server, const uint8_t *message, 
     if (head == NULL || (head->kind != REPLY_QUERY && head->kind != REPLY_EXECUTE))
         return broken(server, "COPY without a question", (char)message[0]);
     server->copy = message[0] == 'G' ? COPY_IN : message[0] == 'H' ? COPY_OUT : COPY_BOTH;
-    if (server->copy == COPY_IN)
+    if (server->copy == COPY_IN) {
         forget_ignored_syncs(server);
+        wake_client(server);
+    }
     head = reply_head(&server->replies);
     if (head->action == REPLY_FORWARD)
         forward(server, message, total);
@@ -384,16 +396,6 @@ static void count_query(struct server *server)
     weir_usec limit = server->destination->settings.log_slow_queries;
     if (__builtin_expect(limit > 0, 0) && router->loop->now - server->query_at >= limit)
         report_slow_query(server);
-}
-
-static void wake_client(struct server *server)
-{
-    struct client *client = server->client;
-    if (client == NULL)
-        return;
-    if (client->base.state == WEIR_CLIENT_HELD)
-        weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
-    weir_loop_defer(server->router->loop, &client->resume);
 }
 
 static enum step take_ready(struct server *server, const uint8_t *message, uint32_t total)
