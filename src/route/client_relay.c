@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "sql_text.h"
 
 /* So much of a query's text is looked at to see whether it names a prepared statement. */
 #define QUERY_PREFIX 256
@@ -130,7 +131,7 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     if (client->unnamed != NULL)
         statement_forget_unnamed(client);
     server->unnamed_version = 0;
-    if (statement_mentions_state(text, smaller(length, STATE_PREFIX)))
+    if (sql_mentions_state(text, smaller(length, STATE_PREFIX)))
         server->dirt |= DIRT_SETTINGS;
     note_text(server, text, length);
     server->pipeline = PIPELINE_IDLE;

@@ -381,8 +381,6 @@ void statement_forget_client(struct client *client);
 void statement_forget_unnamed(struct client *client);
 /* An unnamed statement larger than client_memory_limit is not kept beyond its transaction. */
 void statement_trim_unnamed(struct client *client);
-/* The text may set, lock or create what outlives the transaction without a command tag for it. */
-bool statement_mentions_state(const uint8_t *text, size_t length);
 void statement_forget_server(struct server *server);
 /* Frees copies that were dropped, when nothing in flight can refer to them. */
 void statement_at_rest(struct server *server);
