@@ -448,10 +448,12 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         client->server = NULL;
         let_go(client);
     } else if (client != NULL) {
-        client->server = server;
+        /* Newest first: each undoes what its message did to the client's names. */
+        server->client = client;
         for (uint32_t i = server->replies.count; i > 0; i--)
             statement_on_dropped(server, reply_at(&server->replies, i - 1));
         server->replies.count = 0;
+        server->client = NULL;
         client->server = NULL;
         if (client->base.state == WEIR_CLIENT_GREETING)
             admission_refuse(client,
