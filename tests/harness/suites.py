@@ -192,7 +192,7 @@ class Run:
         for script in sorted(os.listdir(os.path.join(TESTS, "lint"))):
             path = os.path.join(TESTS, "lint", script)
             if os.access(path, os.X_OK) and os.path.isfile(path):
-                self.check("lint/" + script, [path, self.plain], 300)
+                self.check("lint/" + script, [path, self.plain], 480)
 
     def unit(self):
         began = time.monotonic()
