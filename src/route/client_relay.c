@@ -451,6 +451,14 @@ static void on_end_of_file(struct client *client)
         binding_end_client(client, WEIR_REASON_CLIENT_GONE, NULL);
 }
 
+/* The client is about to be resumed in this turn, and something may have to come before what it says
+ * now: its settings after a RESET. */
+static void keep_for_resume(struct client *client, const uint8_t *bytes, size_t length)
+{
+    if (!weir_stream_keep(&client->base.stream, bytes, length))
+        binding_end_client(client, WEIR_REASON_MEMORY_LIMIT, NULL);
+}
+
 static void on_readable(struct client *client)
 {
     uint8_t *bytes;
@@ -458,7 +466,9 @@ static void on_readable(struct client *client)
     enum weir_io io = weir_stream_receive(&client->base.stream, &bytes, &length);
     if (__builtin_expect(io == WEIR_IO_OK, 1)) {
         client->router->counters.bytes_from_clients += length;
-        if (relay(client, bytes, length) != STEP_GONE)
+        if (__builtin_expect(weir_list_is_linked(&client->resume.link), 0))
+            keep_for_resume(client, bytes, length);
+        else if (relay(client, bytes, length) != STEP_GONE)
             after_relay(client);
     } else if (io == WEIR_IO_EOF) {
         on_end_of_file(client);
