@@ -387,3 +387,20 @@ Test(ends, other_messages_in_copy_data_end_the_client)
     cr_assert_eq(world.postgres.opened, 1);
     world_close();
 }
+
+/* The same when they were sent before anybody knew that it would be a COPY. */
+Test(ends, messages_behind_an_unexpected_copy_do_not_wait_for_ever)
+{
+    static const char *const messages[] = {"Q discard all|Q copyin|P n a|B n|X",
+                                           "P n a|S|CS n|S|Q copyin|P n b|X",
+                                           "P n shifty|DS n|S|Q copyin|B n|X"};
+    struct raw_client client;
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        client_open(&client);
+        client_send(&client, messages[i]);
+        world_until((client_read(&client), client.over));
+        client_close(&client);
+        check_clean(i, 0);
+    }
+    world_close();
+}
