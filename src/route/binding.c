@@ -227,6 +227,7 @@ void binding_release(struct server *server)
     count_binding_end(server);
     client->server = NULL;
     server->client = NULL;
+    client->cancel_wanted = false;
     client->since = router->loop->now;
     weir_client_set_state(&client->base, WEIR_CLIENT_IDLE);
     if (!weir_list_is_empty(&server->prepared_dead))

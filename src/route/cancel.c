@@ -100,6 +100,10 @@ void cancel_request(struct weir_router *router, uint32_t pid, const uint8_t *key
     } else if (client != NULL && client->server != NULL && client->server->replies.count > 0 &&
                reply_head(&client->server->replies)->action != REPLY_SWALLOW) {
         cancel_server(client->server);
+    } else if (client != NULL && client->server != NULL &&
+               weir_buffer_length(&client->base.stream.in) > 0) {
+        /* Its statement is here but waits for a question of our own: cancelled when it is sent. */
+        client->cancel_wanted = true;
     } else {
         router->counters.cancels_ignored++;
     }

@@ -558,5 +558,10 @@ void client_relay_resume(struct weir_task *task)
     weir_stream_unread(&client->base.stream, &bytes, &length);
     if (length > 0 && relay(client, bytes, length) == STEP_GONE)
         return;
+    if (__builtin_expect(client->cancel_wanted, 0) && client->base.state == WEIR_CLIENT_ACTIVE) {
+        client->cancel_wanted = false;
+        if (client->server->replies.count > 0)
+            cancel_server(client->server);
+    }
     after_relay(client);
 }

@@ -191,6 +191,7 @@ struct client {
     uint32_t body_left;
     enum body_sink body_sink : 8;
     enum intake intake : 8;
+    bool cancel_wanted; /* what is kept of its input is to be cancelled when it is sent */
     bool counted;       /* in the client counts of its destination */
     bool input_blocked; /* reading is paused until the server side drains */
     weir_usec since;    /* when the present state began, coarse */
