@@ -295,6 +295,9 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
         return STEP_WAIT;
     }
+    if (__builtin_expect(type == 'Q' || type == 'F', 0) && server->pipeline == PIPELINE_BATCH &&
+        server->replies.count > 0)
+        return statement_hold(client); /* an error in it would make the server skip this, too */
     switch (type) {
     case 'Q':
         if (server->pipeline == PIPELINE_SKIPPING)
