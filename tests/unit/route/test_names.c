@@ -240,3 +240,20 @@ Test(names_pool, without_renaming_names_pass_through)
     client_close(&client);
     world_close();
 }
+
+/* A query behind a batch without Sync is skipped with it when the batch fails, and names that came
+ * and went in between are those that a direct connection has. */
+Test(names, query_behind_a_failed_batch_without_sync)
+{
+    struct raw_client client;
+    client_open(&client);
+    exchange(&client, "E|P n one|Q a|Q execute n|CS n|P n two|S", "E(34000) Z(I)");
+    exchange(&client, "B n|S", "E(26000) Z(I)");
+    exchange(&client, "E|F|Q a|S|Q b", "E(34000) Z(I) T D(b) C(SELECT 1) Z(I)");
+    exchange(&client, "P n one|Q execute n|CS n|P n two|B n|E|S",
+             "1 T D(one) C(SELECT 1) Z(I) 3 1 2 D(two) C(SELECT 1) Z(I)");
+    client_close(&client);
+    world_until(world_is_quiet());
+    cr_assert_eq(world.postgres.opened, 1);
+    world_close();
+}
