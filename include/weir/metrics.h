@@ -31,4 +31,23 @@ void weir_histogram_add(struct weir_histogram *histogram, int64_t usec);
 /* Upper bound of the bucket that holds the quantile (0 to 1); 0 when empty. */
 int64_t weir_histogram_quantile(const struct weir_histogram *histogram, double quantile);
 
+/* Where the time of transactions goes. */
+enum weir_part {
+    WEIR_PART_WAIT,    /* a client waited for a server connection, per wait */
+    WEIR_PART_CONNECT, /* a server connection was opened and logged in, per connection */
+    WEIR_PART_SERVER,  /* the server worked, sum per transaction */
+    WEIR_PART_CLIENT,  /* the server waited because the client was slow to read, likewise */
+    WEIR_PART_IDLE,    /* idle in transaction: the client worked, likewise */
+    WEIR_PART_COUNT
+};
+/* "wait", "connect", "server", "client", "idle_in_transaction". */
+const char *weir_part_name(enum weir_part part);
+const char *weir_part_help(enum weir_part part);
+
+struct weir_latency {
+    struct weir_histogram parts[WEIR_PART_COUNT];
+};
+/* Upper bound of a bucket in microseconds; of the last one it is the largest there is. */
+int64_t weir_histogram_bound(int bucket);
+
 #endif

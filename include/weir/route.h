@@ -1,5 +1,6 @@
 /* The room that joins clients, pools and servers: binding by transaction, relaying, prepared
- * statement names, settings, cancel. Above it is only the daemon. */
+ * statement names, settings, cancel. Above it are the console, the pages and the daemon; what they see
+ * of it is weir/view.h, what they may do weir/operator.h. */
 #ifndef WEIR_ROUTE_H
 #define WEIR_ROUTE_H
 
@@ -8,6 +9,7 @@
 #include "weir/auth.h"
 #include "weir/conf.h"
 #include "weir/net.h"
+#include "weir/session.h"
 
 struct weir_router;
 
@@ -26,6 +28,35 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
 void weir_router_drain(struct weir_router *router);
 /* True when no client is left, but for those that have got their last words. */
 bool weir_router_is_drained(const struct weir_router *router);
+
+/* --- the console ------------------------------------------------------------------------ */
+
+enum weir_console_rights { WEIR_CONSOLE_STATS, WEIR_CONSOLE_ADMIN };
+
+/* Clients of the databases "pgweir" and "pgbouncer" are the console's. They log in like all others:
+ * by the rules of auth_type, as users that admin_users or stats_users name; or over the Unix socket,
+ * as user "pgweir" or "pgbouncer" with the user id of this process, without password. They do not
+ * count for max_client_conn. */
+struct weir_console_ops {
+    /* Logged in and not welcomed yet. From now on the stream's events are the console's, which ends
+     * the client by weir_router_dismiss and by nothing else. */
+    void (*attach)(void *context, struct weir_client *client, enum weir_console_rights rights);
+    /* The router ends this client (shutdown, KILL_CLIENT): its stream is about to be closed. The
+     * console forgets it and does not dismiss it. */
+    void (*detach)(void *context, struct weir_client *client);
+};
+/* Without a console (NULL) its databases do not exist. `ops` and `context` stay the caller's and must
+ * live as long as the router. */
+void weir_router_set_console(struct weir_router *router, const struct weir_console_ops *ops,
+                             void *context);
+/* Closes the stream of a console client and frees it at the end of the turn. */
+void weir_router_dismiss(struct weir_router *router, struct weir_client *client);
+
+/* The configuration that is in force, until the next reload. */
+const struct weir_conf *weir_router_conf(const struct weir_router *router);
+/* A reload that failed, for the operator to see; NULL: the last one succeeded. Copied. */
+void weir_router_note_reload(struct weir_router *router, const char *problem);
+
 /* Writes pools, waits, holders and counters to the log. */
 void weir_router_report(struct weir_router *router);
 /* One line of counters, for log_stats. */

@@ -76,6 +76,7 @@ struct weir_client {
     struct weir_list link; /* in the owner's list of clients that are logging in */
     const struct weir_session_ops *ops;
     struct weir_client_login *login;
+    void *guest; /* of the console, whose clients these are too */
     uint64_t id;
     enum weir_client_state state;
     uint32_t protocol;
