@@ -112,6 +112,48 @@ void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
                     void (*each)(void *context, const char *name, const char *old_value,
                                  const char *new_value, bool reloadable),
                     void *context);
+/* Calls `each` for every global setting. `value` and `default_value` (of this kind of file: one of
+ * PgBouncer has PgBouncer's) are as they would be written; `changeable` false means that it takes
+ * effect only at a restart; `where` is "file:line", "SET", or NULL for a default. */
+void weir_conf_walk(const struct weir_conf *conf,
+                    void (*each)(void *context, const char *name, const char *value,
+                                 const char *default_value, bool changeable, const char *where,
+                                 const char *help),
+                    void *context);
+/* A fresh snapshot that differs from `conf` as if `name = value` stood at the end of the file's
+ * global section; PgBouncer's names are taken with their meaning. The origin of what changed is
+ * "SET". NULL with *problem (free it) for a name that is not known, one that needs a restart or has
+ * no effect here, and a value that is none. `conf` stays as it is. It costs what a reload costs,
+ * without the reading of files. */
+struct weir_conf *weir_conf_with(const struct weir_conf *conf, const char *name, const char *value,
+                                 char **problem);
+
+/* What becomes of a change when the file is read again, the mildest first. */
+enum weir_conf_effect {
+    WEIR_EFFECT_AT_ONCE,       /* holds from the reload on; no connection is replaced */
+    WEIR_EFFECT_RECONNECTS,    /* server connections are replaced, busy ones when released */
+    WEIR_EFFECT_DROPS_CLIENTS, /* its clients are closed */
+    WEIR_EFFECT_RESTART,       /* nothing before a restart */
+};
+/* "at once", "reconnects", "drops clients", "restart". */
+const char *weir_conf_effect_name(enum weir_conf_effect effect);
+
+enum weir_conf_object { WEIR_OBJECT_SETTING, WEIR_OBJECT_DATABASE, WEIR_OBJECT_USER };
+
+struct weir_conf_change {
+    enum weir_conf_object object;
+    const char *name;  /* of the setting, the database or the user */
+    const char *part;  /* "host", "pool_size"...; NULL: the setting, or the line as a whole */
+    const char *label; /* all that in words: "pool_size", "database shop", "user bob: pool_size" */
+    const char *old_value; /* NULL: it was not there, or not set; passwords are stars */
+    const char *new_value; /* NULL: likewise */
+    enum weir_conf_effect effect;
+};
+/* What a reload from `old` to `fresh` would change: global settings in the order of the table, then
+ * databases, then users. The texts are valid during the call only. */
+void weir_conf_changes(const struct weir_conf *old, const struct weir_conf *fresh,
+                       void (*each)(void *context, const struct weir_conf_change *change),
+                       void *context);
 /* True when both lines lead to the same server in the same way (else its pools reconnect). */
 bool weir_database_same_target(const struct weir_database *left, const struct weir_database *right);
 /* Prints what would run: every setting with its value, default and source, then databases and

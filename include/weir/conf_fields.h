@@ -50,6 +50,7 @@ struct weir_conf {
     struct weir_conf_user *users;
     size_t user_count;
     struct weir_conf_origin *origins; /* where each setting was set */
+    struct weir_entries *entries;     /* what was read, for weir_conf_with */
 };
 
 #endif

@@ -192,9 +192,10 @@ static void take_foreign(const struct assignment *assignment,
 
 static void refuse_scope(const struct assignment *assignment, unsigned int scopes)
 {
-    const char *allowed = (scopes & WEIR_SCOPE_DATABASE) != 0 ? "[pgweir] and [databases]"
-                          : (scopes & WEIR_SCOPE_USER) != 0   ? "[pgweir] and [users]"
-                                                              : "[pgweir]";
+    const char *allowed = (scopes & WEIR_SCOPE_GLOBAL) == 0     ? "[databases]"
+                          : (scopes & WEIR_SCOPE_DATABASE) != 0 ? "[pgweir] and [databases]"
+                          : (scopes & WEIR_SCOPE_USER) != 0     ? "[pgweir] and [users]"
+                                                                : "[pgweir]";
     weir_messages_problem(assignment->apply->messages, assignment->where, assignment->subject,
                           "can be set in %s only", allowed);
 }

@@ -63,13 +63,16 @@ static char *take_messages(struct weir_buffer *messages)
 
 /* --- life ------------------------------------------------------------------------------ */
 
-static struct weir_conf *finish(const struct weir_entries *entries, struct weir_messages *messages,
-                                char **problems, char **warnings)
+struct weir_conf *weir_conf_finish(struct weir_entries *entries, struct weir_messages *messages,
+                                   char **problems, char **warnings)
 {
     struct weir_conf *conf = weir_alloc(sizeof(*conf));
+    conf->entries = weir_alloc(sizeof(*conf->entries));
+    *conf->entries = *entries;
+    *entries = (struct weir_entries){0};
     /* Held over all lines, so that it is loaded once; who uses it says when it is missing. */
     bool held = weir_libpq_hold() != NULL;
-    weir_conf_apply(conf, entries, messages);
+    weir_conf_apply(conf, conf->entries, messages);
     if (held)
         weir_libpq_drop();
     *problems = take_messages(&messages->problems);
@@ -85,11 +88,9 @@ struct weir_conf *weir_conf_read(const char *file, char **problems, char **warni
 {
     struct weir_messages messages = {0};
     struct weir_entries entries = {0};
-    entries.file = file;
+    entries.file = weir_strdup(file);
     weir_entries_read_file(&entries, file, &messages);
-    struct weir_conf *conf = finish(&entries, &messages, problems, warnings);
-    weir_entries_clear(&entries);
-    return conf;
+    return weir_conf_finish(&entries, &messages, problems, warnings);
 }
 
 struct weir_conf *weir_conf_parse(const char *name, const char *text, size_t length,
@@ -97,11 +98,9 @@ struct weir_conf *weir_conf_parse(const char *name, const char *text, size_t len
 {
     struct weir_messages messages = {0};
     struct weir_entries entries = {0};
-    entries.file = name;
+    entries.file = weir_strdup(name);
     weir_entries_read_text(&entries, name, text, length, &messages);
-    struct weir_conf *conf = finish(&entries, &messages, problems, warnings);
-    weir_entries_clear(&entries);
-    return conf;
+    return weir_conf_finish(&entries, &messages, problems, warnings);
 }
 
 struct weir_pool_overrides *weir_overrides_create(unsigned int scope)
@@ -154,6 +153,8 @@ void weir_conf_destroy(struct weir_conf *conf)
     for (size_t i = 0; i < WEIR_SETTING_COUNT; i++)
         free(conf->origins[i].where);
     weir_setting_free_strings(conf, false);
+    weir_entries_clear(conf->entries);
+    free(conf->entries);
     free(conf->databases);
     free(conf->users);
     free(conf->origins);
@@ -209,45 +210,4 @@ void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database 
     /* The two may come from different levels, so no check of one line can see this. */
     if (resolved->min_pool_size > resolved->pool_size)
         resolved->min_pool_size = resolved->pool_size;
-}
-
-/* --- comparison ------------------------------------------------------------------------ */
-
-void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
-                    void (*each)(void *context, const char *name, const char *old_value,
-                                 const char *new_value, bool reloadable),
-                    void *context)
-{
-    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
-        const struct weir_setting *setting = &weir_settings[i];
-        char *old_value = weir_setting_show(setting, old);
-        char *new_value = weir_setting_show(setting, fresh);
-        if (strcmp(old_value, new_value) != 0)
-            each(context, setting->name, old_value, new_value, setting->reloadable);
-        free(old_value);
-        free(new_value);
-    }
-}
-
-static bool is_same(const char *left, const char *right)
-{
-    if (left == NULL || right == NULL)
-        return left == right;
-    return strcmp(left, right) == 0;
-}
-
-bool weir_database_same_target(const struct weir_database *left, const struct weir_database *right)
-{
-    if (left->host_count != right->host_count)
-        return false;
-    for (size_t i = 0; i < left->host_count; i++) {
-        if (left->hosts[i].port != right->hosts[i].port ||
-            strcmp(left->hosts[i].host, right->hosts[i].host) != 0)
-            return false;
-    }
-    return left->session_attrs == right->session_attrs && is_same(left->dbname, right->dbname) &&
-           is_same(left->user, right->user) && is_same(left->password, right->password) &&
-           is_same(left->application_name, right->application_name) &&
-           is_same(left->options, right->options) &&
-           is_same(left->client_encoding, right->client_encoding);
 }

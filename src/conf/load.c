@@ -350,10 +350,8 @@ static char *next_line(char *out, int size, void *stream)
     return NULL;
 }
 
-static int take_pair(void *context, const char *section, const char *name, const char *value)
+static struct weir_entry *next_entry(struct weir_entries *entries)
 {
-    struct reader *reader = context;
-    struct weir_entries *entries = reader->entries;
     if (entries->count == entries->capacity) {
         size_t capacity = entries->capacity == 0 ? 64 : entries->capacity * 2;
         struct weir_entry *items = weir_alloc(capacity * sizeof(*items));
@@ -363,7 +361,24 @@ static int take_pair(void *context, const char *section, const char *name, const
         entries->items = items;
         entries->capacity = capacity;
     }
-    struct weir_entry *entry = &entries->items[entries->count++];
+    return &entries->items[entries->count++];
+}
+
+void weir_entries_add(struct weir_entries *entries, const char *section, const char *name,
+                      const char *value, const char *where)
+{
+    *next_entry(entries) = (struct weir_entry){
+        .section = weir_strdup(section),
+        .name = weir_strdup(name),
+        .value = weir_strdup(value),
+        .where = weir_strdup(where),
+    };
+}
+
+static int take_pair(void *context, const char *section, const char *name, const char *value)
+{
+    struct reader *reader = context;
+    struct weir_entry *entry = next_entry(reader->entries);
     entry->section = weir_strdup(section);
     entry->name = reader->name != NULL ? reader->name : weir_strdup(name);
     entry->value = reader->name != NULL ? reader->value : weir_strdup(value);
@@ -412,5 +427,6 @@ void weir_entries_clear(struct weir_entries *entries)
         free(entry->where);
     }
     free(entries->items);
+    free(entries->file);
     *entries = (struct weir_entries){0};
 }

@@ -84,9 +84,9 @@ static void print_name(const char *name, FILE *out)
     fputc('"', out);
 }
 
-static void print_database(const struct weir_database *database, FILE *out)
+const char *weir_session_attrs_show(enum weir_session_attrs attrs)
 {
-    static const char *const attrs[] = {
+    static const char *const words[] = {
         [WEIR_ATTRS_ANY] = NULL,
         [WEIR_ATTRS_READ_WRITE] = "read-write",
         [WEIR_ATTRS_READ_ONLY] = "read-only",
@@ -94,6 +94,12 @@ static void print_database(const struct weir_database *database, FILE *out)
         [WEIR_ATTRS_STANDBY] = "standby",
         [WEIR_ATTRS_PREFER_STANDBY] = "prefer-standby",
     };
+    return words[attrs];
+}
+
+/* Each word is preceded by a space. */
+static void print_target(const struct weir_database *database, FILE *out)
+{
     const struct {
         const char *name;
         const char *value;
@@ -104,18 +110,64 @@ static void print_database(const struct weir_database *database, FILE *out)
         {"application_name", database->application_name},
         {"options", database->options},
         {"client_encoding", database->client_encoding},
-        {"target_session_attrs", attrs[database->session_attrs]},
+        {"target_session_attrs", weir_session_attrs_show(database->session_attrs)},
     };
-    fprintf(out, "; %s\n", database->where);
-    print_name(database->name, out);
-    fputs(" =", out);
     print_hosts(database, out);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].value != NULL)
             print_word(words[i].name, words[i].value, out);
     }
     print_overrides(database->overrides, out);
+}
+
+static void print_database(const struct weir_database *database, FILE *out)
+{
+    fprintf(out, "; %s\n", database->where);
+    print_name(database->name, out);
+    fputs(" =", out);
+    print_target(database, out);
     fputc('\n', out);
+}
+
+/* What was printed, without the space in front. */
+static char *finish_text(FILE *out, char **text)
+{
+    weir_require(fclose(out) == 0);
+    char *shown = weir_strdup(*text + (**text == ' '));
+    free(*text);
+    return shown;
+}
+
+char *weir_database_show(const struct weir_database *database)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    weir_require(out != NULL);
+    print_target(database, out);
+    return finish_text(out, &text);
+}
+
+char *weir_overrides_show(const struct weir_pool_overrides *overrides)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    weir_require(out != NULL);
+    print_overrides(overrides, out);
+    return finish_text(out, &text);
+}
+
+char *weir_hosts_show(const struct weir_database *database)
+{
+    char *hosts = weir_strdup("");
+    for (size_t i = 0; i < database->host_count; i++) {
+        char *longer = weir_format("%s%s%s:%d", hosts, i == 0 ? "" : ",", database->hosts[i].host,
+                                   database->hosts[i].port);
+        free(hosts);
+        hosts = longer;
+    }
+    return hosts;
 }
 
 void weir_conf_print(const struct weir_conf *conf, FILE *out)

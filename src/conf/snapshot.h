@@ -38,8 +38,12 @@ struct weir_entries {
     size_t count;
     size_t capacity;
     bool pgbouncer_section; /* there was one, perhaps without entries */
-    const char *file;       /* the outermost one */
+    char *file;             /* the outermost one */
 };
+
+/* Takes over none of its texts. */
+void weir_entries_add(struct weir_entries *entries, const char *section, const char *name,
+                      const char *value, const char *where);
 
 /* Reads everything that is well formed; the rest is in `messages`. */
 void weir_entries_read_file(struct weir_entries *entries, const char *file,
@@ -81,6 +85,20 @@ struct weir_conf_origin {
 struct weir_pool_overrides *weir_overrides_create(unsigned int scope);
 void weir_overrides_destroy(struct weir_pool_overrides *overrides);
 void weir_database_clear(struct weir_database *database);
+
+/* Applies the entries, which are moved into the snapshot. On failure NULL, as weir_conf_read. */
+struct weir_conf *weir_conf_finish(struct weir_entries *entries, struct weir_messages *messages,
+                                   char **problems, char **warnings);
+
+/* --- print.c --------------------------------------------------------------------------- */
+
+/* The right side of a line as it would be written, passwords as stars. */
+char *weir_database_show(const struct weir_database *database);
+char *weir_overrides_show(const struct weir_pool_overrides *overrides);
+/* "host:port", comma list. */
+char *weir_hosts_show(const struct weir_database *database);
+/* The word of target_session_attrs; NULL for the default. */
+const char *weir_session_attrs_show(enum weir_session_attrs attrs);
 
 /* --- apply.c, database.c --------------------------------------------------------------- */
 
