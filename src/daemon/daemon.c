@@ -26,6 +26,7 @@ struct daemon {
     ev_signal on_hup, on_term, on_int, on_quit, on_usr1;
     ev_timer end_check;
     ev_timer stats;
+    ev_timer watchdog;
     enum ending ending;
     weir_usec end_at;
 };
@@ -72,6 +73,15 @@ static bool read_users(const struct weir_conf *conf, struct weir_user_file **use
 
 /* --- signals --------------------------------------------------------------------------- */
 
+/* The log has all of it; `systemctl status` shows the first line. */
+static void refuse_reload(const char *what, const char *problem)
+{
+    weir_log_error(NULL, "reload", "the old configuration stays: %s%s", what, problem);
+    char *status = weir_format("the old configuration stays: %s%s", what, problem);
+    service_status(status);
+    free(status);
+}
+
 static void on_hup(struct ev_loop *ev, ev_signal *watcher, int events)
 {
     struct daemon *daemon = watcher->data;
@@ -82,16 +92,16 @@ static void on_hup(struct ev_loop *ev, ev_signal *watcher, int events)
     if (warnings != NULL)
         weir_log_warning(NULL, "reload", "%s", warnings);
     if (conf == NULL) {
-        weir_log_error(NULL, "reload", "the old configuration stays: %s",
-                       problems != NULL ? problems : "unreadable");
+        refuse_reload("", problems != NULL ? problems : "unreadable");
     } else if (!read_users(conf, &users, &problem)) {
-        weir_log_error(NULL, "reload", "the old configuration stays: auth_file: %s", problem);
+        refuse_reload("auth_file: ", problem);
         weir_conf_destroy(conf);
     } else {
         if (!open_log(daemon, conf))
             weir_log_error(NULL, "reload", "the old log stays open");
         daemon->conf = conf;
         weir_router_reload(daemon->router, conf, users);
+        service_status("running");
     }
     free(problems);
     free(warnings);
@@ -269,6 +279,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
         return 1;
     }
     watch_signals(&daemon);
+    service_watchdog_start(&daemon.loop, &daemon.watchdog);
     weir_log_info(NULL, "start", "pgweir %s, pid %d, reads %s", WEIR_VERSION, getpid(),
                   options->file);
     if (ready != NULL)

@@ -58,5 +58,9 @@ bool limits_switch_user(const char *user);
 int service_inherited_sockets(void);
 void service_notify(const char *state);
 void service_notify_reloading(void);
+/* What `systemctl status` shows; the first line of `text`. */
+void service_status(const char *text);
+/* Feeds the watchdog from the loop, twice as often as it is asked for, when there is one. */
+void service_watchdog_start(struct weir_loop *loop, ev_timer *timer);
 
 #endif

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "text.h"
 #include "weir/clock.h"
 
@@ -33,6 +34,7 @@ static struct {
     enum weir_log_format format;
     int file; /* -1: none */
     bool to_stderr;
+    bool to_journal; /* instead of standard error, which leads there */
     bool to_syslog;
     struct call_site sites[CALL_SITES];
     unsigned int sites_suppressed; /* sites whose `suppressed` is not 0 */
@@ -68,7 +70,8 @@ bool weir_log_open(const struct weir_log_target *target)
     state.file = file;
     state.level = target->level;
     state.format = target->format;
-    state.to_stderr = target->to_stderr;
+    state.to_journal = target->to_stderr && journal_is_stderr();
+    state.to_stderr = target->to_stderr && !state.to_journal;
     state.to_syslog = target->to_syslog;
     return true;
 }
@@ -193,6 +196,16 @@ static void send_syslog(enum weir_log_level level, const struct weir_log_who *wh
     weir_buffer_clear(&body);
 }
 
+/* The message repeats the fields, for those who read lines instead of searching fields. */
+static void send_journal(enum weir_log_level level, const struct weir_log_who *who,
+                         const char *event, const char *message)
+{
+    struct weir_buffer body = {0};
+    if (append_body_text(&body, who, event, message) && weir_buffer_append(&body, "", 1))
+        journal_send(levels[level].syslog, who, event, (const char *)weir_buffer_bytes(&body));
+    weir_buffer_clear(&body);
+}
+
 static void emit(enum weir_log_level level, const struct weir_log_who *who, const char *event,
                  const char *message)
 {
@@ -208,6 +221,8 @@ static void emit(enum weir_log_level level, const struct weir_log_who *who, cons
     }
     if (state.to_syslog)
         send_syslog(level, who, event, message);
+    if (state.to_journal)
+        send_journal(level, who, event, message);
 }
 
 static void report_suppressed(struct call_site *site)

@@ -71,6 +71,7 @@ class Pgweir:
         self.sections = sections
         self.section = section
         self.arguments = list(arguments)
+        self.variables = {}  # more of its environment
         self.child = None
         self.write()
         if start:
@@ -120,7 +121,8 @@ class Pgweir:
     def start(self):
         with open(self.log, "ab") as log:
             self.child = process.spawn([binary(), *self.arguments, self.ini], stdout=log,
-                                       stderr=log, env=environment(), cwd=self.folder,
+                                       stderr=log, env=environment() | self.variables,
+                                       cwd=self.folder,
                                        **self.identity)
         if self not in running:
             running.append(self)

@@ -54,6 +54,7 @@ class Run:
         self.sanitized = os.path.join(work, "gcc-sanitized")
         self.plain = os.path.join(work, "clang")
         self.env["PGWEIR_BUILD"] = self.sanitized
+        self.env["PGWEIR_PLAIN_BUILD"] = self.plain
         self.env["TMPDIR"] = work  # so that nothing stays behind, whatever happens
 
     # --- results ---------------------------------------------------------------------------
