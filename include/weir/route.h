@@ -26,7 +26,8 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
                         struct weir_user_file *users);
 /* No new logins; every client is told 57P01 at its next transaction boundary. */
 void weir_router_drain(struct weir_router *router);
-/* True when no client is left, but for those that have got their last words. */
+/* True when no client is left, but for those that have got their last words and those of the
+ * console, which may watch to the end. */
 bool weir_router_is_drained(const struct weir_router *router);
 
 /* --- the console ------------------------------------------------------------------------ */
@@ -34,22 +35,35 @@ bool weir_router_is_drained(const struct weir_router *router);
 enum weir_console_rights { WEIR_CONSOLE_STATS, WEIR_CONSOLE_ADMIN };
 
 /* Clients of the databases "pgweir" and "pgbouncer" are the console's. They log in like all others:
- * by the rules of auth_type, as users that admin_users or stats_users name; or over the Unix socket,
- * as user "pgweir" or "pgbouncer" with the user id of this process, without password. They do not
- * count for max_client_conn. */
+ * by the rules of auth_type, as users that admin_users or stats_users name (auth_type any: everybody
+ * has all rights); or over the Unix socket, as user "pgweir" or "pgbouncer" with the user id of this
+ * process, without password. They do not count for max_client_conn, and stay when all others drain,
+ * until the router is destroyed. */
 struct weir_console_ops {
-    /* Logged in and not welcomed yet. From now on the stream's events are the console's, which ends
-     * the client by weir_router_dismiss and by nothing else. */
+    /* Logged in and not welcomed yet: AuthenticationOk, parameters, BackendKeyData (client->cancel_*)
+     * and ReadyForQuery are the console's to write. It sets stream.on_event at once: from now on the
+     * stream's events are the console's, which ends the client by weir_router_dismiss and by
+     * nothing else. client->login, with the startup settings, is there during the call only. What the client sent along with its password is kept in the stream only
+     * after the call: it is to be looked at in a later step (weir_loop_defer). */
     void (*attach)(void *context, struct weir_client *client, enum weir_console_rights rights);
-    /* The router ends this client (shutdown, KILL_CLIENT): its stream is about to be closed. The
-     * console forgets it and does not dismiss it. */
+    /* The router ends this client (shutdown, KILL_CLIENT), tells it why and frees it. The console
+     * forgets it at once and does not dismiss it. Never called from within a call of the console's. */
     void (*detach)(void *context, struct weir_client *client);
+    /* A cancel request with the client's key (^C in psql). It is to end the wait of this client, if
+     * it waits, and of no other. NULL: such requests are ignored.
+     *
+     * PgBouncer resumes everything then. Here a cancelled PAUSE is undone only if it was this very
+     * command that paused (WEIR_OPERATOR_DONE, not _ALREADY) and no other client of the console waits
+     * for the same, so that nobody's pause is undone by somebody else's ^C. */
+    void (*cancel)(void *context, struct weir_client *client);
 };
 /* Without a console (NULL) its databases do not exist. `ops` and `context` stay the caller's and must
- * live as long as the router. */
+ * live as long as the router. Clients of the console that was there before are told that the daemon
+ * goes down and are ended, without detach. */
 void weir_router_set_console(struct weir_router *router, const struct weir_console_ops *ops,
                              void *context);
-/* Closes the stream of a console client and frees it at the end of the turn. */
+/* Ends a console client; the caller does not touch it any more. What was written to its stream still
+ * arrives, if the client reads it within five seconds. */
 void weir_router_dismiss(struct weir_router *router, struct weir_client *client);
 
 /* The configuration that is in force, until the next reload. */

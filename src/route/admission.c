@@ -203,25 +203,20 @@ static bool enter_destination(struct client *client)
         return refuse(client, WEIR_REASON_NO_DATABASE,
                       weir_format("no such database: \"%s\"", login->database));
     }
-    if (has_room(client))
+    struct named_cap *cap = client->destination->database_cap;
+    if (cap->disabled)
+        refuse(client, WEIR_REASON_DATABASE_DISABLED,
+               weir_format("database \"%s\" is disabled: it does not allow connections",
+                           login->database));
+    else if (has_room(client))
         return true;
     client->destination = NULL;
     return false;
 }
 
-static bool admit(struct weir_client *base, struct weir_admission *admission)
+void admission_demand(const struct client *client, struct weir_admission *admission)
 {
-    struct client *client = weir_container_of(base, struct client, base);
-    struct weir_router *router = client->router;
-    struct weir_client_login *login = base->login;
-    if (router->draining)
-        return refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL);
-    if (router->client_count > router->conf->max_client_conn)
-        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
-                      weir_format("no more connections allowed (max_client_conn %d)",
-                                  router->conf->max_client_conn));
-    const char *secret =
-        router->users == NULL ? NULL : weir_user_file_find(router->users, login->user);
+    const struct weir_router *router = client->router;
     switch (router->conf->auth_type) {
     case WEIR_AUTH_TYPE_TRUST:
     case WEIR_AUTH_TYPE_ANY:
@@ -237,7 +232,23 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
         admission->method = WEIR_AUTH_SCRAM;
         break;
     }
-    admission->secret = secret;
+    if (router->users != NULL)
+        admission->secret = weir_user_file_find(router->users, client->base.login->user);
+}
+
+static bool admit(struct weir_client *base, struct weir_admission *admission)
+{
+    struct client *client = weir_container_of(base, struct client, base);
+    struct weir_router *router = client->router;
+    if (console_is_named(router, base->login->database))
+        return console_admit(client, admission);
+    if (router->draining)
+        return refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL);
+    if (router->client_count > router->conf->max_client_conn)
+        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
+                      weir_format("no more connections allowed (max_client_conn %d)",
+                                  router->conf->max_client_conn));
+    admission_demand(client, admission);
     return true;
 }
 
@@ -304,6 +315,10 @@ static void greet(struct client *client)
 static void logged_in(struct weir_client *base)
 {
     struct client *client = weir_container_of(base, struct client, base);
+    if (client->console != NULL) {
+        console_logged_in(client);
+        return;
+    }
     if (!enter_destination(client)) {
         weir_client_refuse_login(base, base->login->refusal, base->login->refusal_text, NULL, NULL);
         return;
@@ -331,6 +346,10 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
     struct weir_router *router = client->router;
     if (base->state == WEIR_CLIENT_CLOSED)
         return;
+    if (client->console != NULL && client->console->attached) {
+        console_end(client, reason);
+        return;
+    }
     router->counters.reasons[reason]++;
     const struct weir_reason_row *row = weir_reason_row(reason);
     bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL;

@@ -93,7 +93,9 @@ void cancel_server(struct server *server)
 void cancel_request(struct weir_router *router, uint32_t pid, const uint8_t *key, size_t length)
 {
     struct client *client = find_client(router, pid, key, length);
-    if (client != NULL && client->base.state == WEIR_CLIENT_WAITING) {
+    if (client != NULL && client->console != NULL) {
+        console_cancel(client);
+    } else if (client != NULL && client->base.state == WEIR_CLIENT_WAITING) {
         weir_pool_leave(&client->waiter, router->loop->now);
         router->counters.cancels++;
         binding_refuse(client, WEIR_REASON_CANCELLED_WAITING, NULL, NULL, NULL);

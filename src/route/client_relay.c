@@ -334,7 +334,8 @@ static void mind_pressure(struct client *client, size_t kept)
     bool waits = client->base.state == WEIR_CLIENT_WAITING ||
                  client->base.state == WEIR_CLIENT_HELD ||
                  client->base.state == WEIR_CLIENT_GREETING;
-    bool blocked = (waits && kept > limit) || weir_stream_unsent(&client->base.stream) > limit ||
+    bool blocked = (client->router->suspended && client->body_left == 0) ||
+                   (waits && kept > limit) || weir_stream_unsent(&client->base.stream) > limit ||
                    (server != NULL && (weir_stream_unsent(&server->base.stream) > limit ||
                                        server->replies.count >= REPLIES_PAUSE));
     if (blocked && !client->input_blocked) {
@@ -551,7 +552,8 @@ void client_relay_resume(struct weir_task *task)
     struct client *client = weir_container_of(task, struct client, resume);
     if (client->base.state == WEIR_CLIENT_ENDING || client->base.state == WEIR_CLIENT_CLOSED)
         return;
-    if (client->input_blocked) {
+    bool suspended = client->router->suspended && client->body_left == 0;
+    if (client->input_blocked && !suspended) {
         client->input_blocked = false;
         weir_stream_resume(&client->base.stream);
     }

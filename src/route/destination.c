@@ -18,6 +18,17 @@ static struct named_cap *cap_get(struct named_cap **caps, const char *name)
     return cap;
 }
 
+struct named_cap *destination_database_cap(struct weir_router *router, const char *name)
+{
+    unsigned known = HASH_COUNT(router->database_caps);
+    struct named_cap *cap = cap_get(&router->database_caps, name);
+    if (HASH_COUNT(router->database_caps) > known) {
+        cap->paused = router->paused;
+        cap->disabled = router->disabled;
+    }
+    return cap;
+}
+
 static void apply_limits(struct destination *destination)
 {
     const struct weir_pool_settings *settings = &destination->settings;
@@ -129,12 +140,14 @@ struct destination *destination_get(struct weir_router *router, const char *data
     destination->database = weir_strdup(database);
     destination->user = weir_strdup(user);
     weir_list_init(&destination->servers);
-    destination->database_cap = cap_get(&router->database_caps, database);
+    destination->database_cap = destination_database_cap(router, database);
     destination->user_cap = cap_get(&router->user_caps, user);
     destination_configure(destination);
     struct weir_pool_cap *const caps[3] = {&destination->database_cap->servers,
                                            &destination->user_cap->servers, NULL};
     destination->pool = weir_pool_create(router->group, &destination->limits, caps, destination);
+    if (destination->database_cap->paused)
+        weir_pool_pause(destination->pool, router->loop->now);
     HASH_ADD_KEYPTR(hh, router->destinations, destination->key, length, destination);
     return destination;
 }

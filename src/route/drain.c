@@ -107,19 +107,24 @@ void weir_router_drain(struct weir_router *router)
     if (router->draining)
         return;
     router->draining = true;
+    if (router->suspended)
+        operator_end_suspension(router);
     weir_log_info(NULL, "drain", "%d clients are told at their next transaction boundary",
                   router->client_count);
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
-        weir_client_refuse_login(&client->base, WEIR_REASON_SHUTDOWN_NEW, NULL, NULL, NULL);
+        if (client->console == NULL)
+            weir_client_refuse_login(&client->base, WEIR_REASON_SHUTDOWN_NEW, NULL, NULL, NULL);
     }
     upkeep_tick(router);
 }
 
 bool weir_router_is_drained(const struct weir_router *router)
 {
-    if (!weir_list_is_empty(&router->logging_in))
-        return false;
+    weir_list_for(link, &router->logging_in) {
+        if (weir_container_of(link, struct client, base.link)->console == NULL)
+            return false;
+    }
     /* Who has been told and has nothing more to get is waited for no longer. */
     weir_list_for(link, &router->clients) {
         const struct client *client = weir_container_of(link, struct client, link);

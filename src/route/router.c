@@ -17,6 +17,9 @@ void router_who_client(const struct client *client, struct weir_log_who *who, ch
     if (client->destination != NULL) {
         who->database = client->destination->database;
         who->user = client->destination->user;
+    } else if (client->console != NULL) {
+        who->database = client->console->database;
+        who->user = client->console->user;
     } else if (login != NULL) {
         who->database = login->database;
         who->user = login->user;
@@ -80,7 +83,9 @@ void router_doom_server(struct server *server)
 static void free_client(struct client *client)
 {
     struct weir_router *router = client->router;
-    router->client_count--;
+    if (client->console == NULL)
+        router->client_count--;
+    console_free_seat(client);
     if (client->counted) {
         client->destination->clients--;
         client->destination->database_cap->clients--;
@@ -159,15 +164,33 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->group = weir_pool_group_create(seed);
     weir_list_init(&router->logging_in);
     weir_list_init(&router->clients);
+    weir_list_init(&router->consoles);
     weir_list_init(&router->doomed_clients);
     weir_list_init(&router->doomed_servers);
     router->reap.run = reap;
     router->decide.run = decide;
+    router->console_ends.run = console_run_ends;
     ev_timer_init(&router->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     router->tick.data = router;
     ev_timer_start(loop->ev, &router->tick);
     drain_create_pools(router);
     return router;
+}
+
+static void close_logged_in(struct weir_list *clients)
+{
+    struct weir_list *link;
+    while ((link = weir_list_first(clients)) != NULL) {
+        struct client *client = weir_container_of(link, struct client, link);
+        if (client->console != NULL)
+            console_end(client, WEIR_REASON_SHUTDOWN);
+        else
+            binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
+        if (client->base.state == WEIR_CLIENT_ENDING) {
+            weir_client_close(&client->base);
+            router_doom_client(client);
+        }
+    }
 }
 
 static void close_everything(struct weir_router *router)
@@ -179,14 +202,8 @@ static void close_everything(struct weir_router *router)
         weir_client_close(&client->base);
         router_doom_client(client);
     }
-    while ((link = weir_list_first(&router->clients)) != NULL) {
-        struct client *client = weir_container_of(link, struct client, link);
-        binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
-        if (client->base.state == WEIR_CLIENT_ENDING) {
-            weir_client_close(&client->base);
-            router_doom_client(client);
-        }
-    }
+    close_logged_in(&router->clients);
+    close_logged_in(&router->consoles);
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         while ((link = weir_list_first(&destination->servers)) != NULL)
@@ -213,6 +230,7 @@ void weir_router_destroy(struct weir_router *router)
     reap(&router->reap);
     weir_task_cancel(&router->reap);
     weir_task_cancel(&router->decide);
+    weir_task_cancel(&router->console_ends);
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         destination_destroy(destination);
@@ -226,7 +244,19 @@ void weir_router_destroy(struct weir_router *router)
     drain_free_retired(router);
     weir_conf_destroy(router->conf);
     free(router->slots);
+    free(router->reload_problem);
     free(router);
+}
+
+const struct weir_conf *weir_router_conf(const struct weir_router *router)
+{
+    return router->conf;
+}
+
+void weir_router_note_reload(struct weir_router *router, const char *problem)
+{
+    free(router->reload_problem);
+    router->reload_problem = problem != NULL ? weir_strdup(problem) : NULL;
 }
 
 void weir_router_accept(void *context, int fd, const struct weir_address *peer)
@@ -242,4 +272,6 @@ void weir_router_accept(void *context, int fd, const struct weir_address *peer)
     weir_usec limit = router->conf->client_login_timeout;
     weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops,
                      limit > 0 ? router->loop->now + limit : 0);
+    if (router->suspended)
+        weir_stream_pause(&client->base.stream);
 }

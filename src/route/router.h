@@ -6,7 +6,8 @@
  * servers statement.c   prepared statement names                    settings.c     session settings
  *   settling.c    a server after its client                   cancel.c       cancel requests
  *   upkeep.c      time-outs                                   report.c       what SIGUSR1 shows
- *   drain.c       reload and shutdown
+ *   drain.c       reload and shutdown                         console.c      clients of the console
+ *   operator.c    what an operator may do
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
@@ -37,6 +38,8 @@ struct named_cap {
     struct weir_pool_cap servers;
     int client_limit; /* 0: none */
     int clients;
+    bool paused;   /* of a database: its pools, and those that are created later, give nothing */
+    bool disabled; /* of a database: no new logins */
     char name[];
 };
 
@@ -175,10 +178,21 @@ enum intake {
     INTAKE_SKIP_TO_SYNC, /* we refused the batch: drop up to Sync, answer that with ReadyForQuery */
 };
 
+/* What a client of the console has in place of a destination. */
+struct console_seat {
+    char *database;
+    char *user;
+    enum weir_console_rights rights;
+    bool own_user;         /* over the Unix socket, by the user id of this process */
+    bool attached;         /* the console has been told of it and has not dismissed it */
+    enum weir_reason ends; /* why it is to be ended later in this turn, WEIR_REASON_COUNT: is not */
+};
+
 struct client {
     struct weir_client base;
     struct weir_router *router;
     struct destination *destination;
+    struct console_seat *console; /* NULL: asks for no console. Then it does not count */
     struct server *server;
     const struct weir_profile *startup;  /* as asked at login: what RESET goes back to */
     const struct weir_profile *settings; /* as they are now */
@@ -209,7 +223,8 @@ struct weir_router {
     struct named_cap *user_caps;
     struct statement *statements; /* the dictionary */
     struct weir_list logging_in;  /* weir_client.link */
-    struct weir_list clients;     /* client.link: logged in */
+    struct weir_list clients;     /* client.link: logged in, but for the console's */
+    struct weir_list consoles;    /* client.link: logged in at the console */
     struct weir_list doomed_clients;
     struct weir_list doomed_servers;
     struct weir_task reap;
@@ -218,8 +233,12 @@ struct weir_router {
     struct client **slots; /* cancel pid -> client: the low bits of the pid are the index */
     uint32_t slot_count;
     uint32_t slot_next;
-    int client_count;
-    struct retired *retired; /* snapshots that logins under way may still use */
+    int client_count; /* without those of the console */
+    const struct weir_console_ops *console_ops;
+    void *console_context;
+    struct weir_task console_ends; /* ends those whose seat says so */
+    char *reload_problem;          /* NULL: the last reload succeeded */
+    struct retired *retired;       /* snapshots that logins under way may still use */
     uint64_t ticks;
     uint64_t next_client_id;
     uint64_t next_server_id;
@@ -230,6 +249,9 @@ struct weir_router {
     struct weir_histogram transaction_times;
     weir_usec longest_turn; /* since start */
     bool draining;
+    bool paused;             /* what a database that nobody has named yet is; likewise... */
+    bool disabled;           /* ...this */
+    bool suspended;          /* no client is read beyond the message that is under way */
     struct gather to_server; /* one for each direction: a relay never nests in its own kind */
     struct gather to_client;
 };
@@ -258,9 +280,28 @@ void admission_welcome_from_server(struct client *client);
 void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
                       const struct weir_buffer *server_error);
 void admission_forget_greetings(struct destination *destination);
+/* By the rules of auth_type. */
+void admission_demand(const struct client *client, struct weir_admission *admission);
+
+/* --- console.c ------------------------------------------------------------------------- */
+
+/* There is a console and this is one of its databases. */
+bool console_is_named(const struct weir_router *router, const char *database);
+/* The startup packet asks for the console. Nobody is told yet whether he may. */
+bool console_admit(struct client *client, struct weir_admission *admission);
+void console_logged_in(struct client *client);
+void console_cancel(struct client *client);
+/* Ends one with its last words: later in this turn, because the console may be the caller... */
+void console_end_later(struct client *client, enum weir_reason reason);
+/* ...and at once. */
+void console_end(struct client *client, enum weir_reason reason);
+void console_run_ends(struct weir_task *task);
+void console_free_seat(struct client *client);
 
 /* --- destination.c --------------------------------------------------------------------- */
 
+/* What all pools of the database share; made when it is named for the first time. */
+struct named_cap *destination_database_cap(struct weir_router *router, const char *name);
 /* Finds or creates; NULL when the database is unknown. */
 struct destination *destination_get(struct weir_router *router, const char *database,
                                     const char *user);
@@ -427,6 +468,11 @@ void upkeep_tick(struct weir_router *router);
 
 void drain_create_pools(struct weir_router *router);
 void drain_free_retired(struct weir_router *router);
+
+/* --- operator.c ------------------------------------------------------------------------ */
+
+/* Clients are read again. */
+void operator_end_suspension(struct weir_router *router);
 
 /* --- report.c -------------------------------------------------------------------------- */
 

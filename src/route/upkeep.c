@@ -62,6 +62,14 @@ static void tick_bound(struct client *client, weir_usec now)
         tick_running(client, now);
 }
 
+static void tick_ending(struct client *client, weir_usec now)
+{
+    if (now - client->since < ENDING_LIMIT)
+        return;
+    weir_client_close(&client->base);
+    router_doom_client(client);
+}
+
 static void tick_client(struct client *client, weir_usec now)
 {
     switch (client->base.state) {
@@ -72,10 +80,12 @@ static void tick_client(struct client *client, weir_usec now)
             binding_end_client(client, WEIR_REASON_CLIENT_IDLE_TIMEOUT, NULL);
         break;
     case WEIR_CLIENT_ENDING:
-        if (now - client->since >= ENDING_LIMIT) {
-            weir_client_close(&client->base);
-            router_doom_client(client);
-        }
+        tick_ending(client, now);
+        break;
+    case WEIR_CLIENT_WAITING:
+        /* Nobody resumes what is paused while the daemon goes down. */
+        if (client->router->draining && client->destination->database_cap->paused)
+            binding_end_client(client, WEIR_REASON_SHUTDOWN, NULL);
         break;
     case WEIR_CLIENT_ACTIVE:
     case WEIR_CLIENT_HELD:
@@ -91,6 +101,11 @@ static void tick_clients(struct weir_router *router)
 {
     weir_list_for_safe(link, &router->clients)
         tick_client(weir_container_of(link, struct client, link), router->loop->now);
+    weir_list_for_safe(link, &router->consoles) {
+        struct client *client = weir_container_of(link, struct client, link);
+        if (client->base.state == WEIR_CLIENT_ENDING)
+            tick_ending(client, router->loop->now);
+    }
 }
 
 static void tick_server(struct server *server, weir_usec now)
