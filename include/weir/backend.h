@@ -53,6 +53,9 @@ enum weir_server_state {
     WEIR_SERVER_READY,
     WEIR_SERVER_CLOSED,
 };
+/* Of the SQLSTATE of an error at login: waiting may cure it (starting up, shutting down, too many
+ * connections, no memory). NULL is none. */
+bool weir_server_error_is_passing(const char *sqlstate);
 const char *weir_server_state_name(enum weir_server_state state);
 
 /* Where and as whom to log in. Borrowed: must live until ready or failed. */
@@ -94,6 +97,7 @@ struct weir_server {
     struct weir_server_login *login; /* only while connecting and logging in */
     uint64_t id;
     enum weir_server_state state;
+    bool set_up;  /* connect_query was run */
     uint32_t pid; /* of the PostgreSQL backend */
     uint8_t *key; /* cancel key */
     uint16_t key_length;

@@ -112,8 +112,7 @@ static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
     walk(server, bytes, length);
 }
 
-/* Errors that waiting may cure: starting up, shutting down, too many connections, no memory. */
-static bool is_passing(const char *sqlstate)
+bool weir_server_error_is_passing(const char *sqlstate)
 {
     return sqlstate != NULL &&
            (strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "53", 2) == 0);
@@ -131,7 +130,7 @@ static void on_error(struct weir_server *server, const uint8_t *body, size_t len
         return;
     char *text = weir_format("%s", fields.message != NULL ? fields.message : "unknown error");
     weir_server_fail(server, WEIR_REASON_SERVER_LOGIN_FAILED, text,
-                     kept && !is_passing(fields.sqlstate));
+                     kept && !weir_server_error_is_passing(fields.sqlstate));
     free(text);
 }
 
@@ -207,6 +206,7 @@ static bool on_ready(struct weir_server *server)
     if (query == NULL || query[0] == '\0' || login->target->replication != NULL)
         return end_login(server);
     weir_server_set_state(server, WEIR_SERVER_SETTING_UP);
+    server->set_up = true;
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     weir_write_query(&writer, query);

@@ -96,7 +96,7 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
 {
     struct weir_router *router = client->router;
     spell_as_server(&client->startup, parameters);
-    spell_as_server(&client->settings, parameters);
+    settings_change(client, settings_canonical(client->settings, parameters));
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     bool replication = client->base.login->replication != NULL;

@@ -105,7 +105,7 @@ enum step binding_want(struct client *client)
 {
     struct weir_router *router = client->router;
     struct weir_pool_server *slot = NULL;
-    client->waiter.affinity = client->settings;
+    client->waiter.affinity = settings_affinity(client);
     switch (weir_pool_want(client->destination->pool, &client->waiter, router->loop->now, &slot)) {
     case WEIR_POOL_GOT:
         weir_require(slot != NULL);
@@ -143,7 +143,7 @@ enum step binding_bind(struct client *client, struct server *server)
     gather_begin(&router->to_server, &server->base.stream);
     if (!greeting)
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
-    if (server->settings != client->settings && settings_sync(server, client)) {
+    if (server->settings != settings_wanted(client, server) && settings_sync(server, client)) {
         if (!greeting)
             weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
         return STEP_WAIT;
@@ -397,7 +397,7 @@ static void bury(struct server *server, bool lost)
 
 static bool may_linger(enum server_phase phase, enum weir_reason reason)
 {
-    return phase != SERVER_LOGIN && !is_servers_fault(reason) &&
+    return phase != SERVER_LOGIN && phase != SERVER_LEARNING && !is_servers_fault(reason) &&
            reason != WEIR_REASON_SERVER_PROTOCOL;
 }
 
@@ -427,6 +427,10 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         return;
     if (server->phase == SERVER_CLOSING) {
         bury(server, false);
+        return;
+    }
+    if (server->phase == SERVER_LEARNING && reason != WEIR_REASON_POOL_ASKED) {
+        destination_learning_failed(server, reason);
         return;
     }
     enum server_phase phase = server->phase;

@@ -356,7 +356,7 @@ static enum step retry_elsewhere(struct client *client, const uint8_t *bytes, si
     server->client = NULL;
     client->body_left = 0;
     weir_client_set_state(&client->base, WEIR_CLIENT_WAITING);
-    client->waiter.affinity = client->settings;
+    client->waiter.affinity = settings_affinity(client);
     weir_pool_requeue(client->destination->pool, &client->waiter, server->bound_at,
                       client->router->loop->now);
     binding_lose_server(server, WEIR_REASON_SERVER_LOST);
@@ -534,7 +534,7 @@ static bool has_own_settings(struct client *client)
 {
     struct server *server = client->server;
     if (server == NULL || client->base.state != WEIR_CLIENT_ACTIVE ||
-        server->settings == client->settings || server->replies.count > 0 ||
+        server->settings == settings_wanted(client, server) || server->replies.count > 0 ||
         server->status != 'I' || server->pipeline != PIPELINE_IDLE ||
         server->pins & PIN_REPLICATION)
         return true;

@@ -265,9 +265,10 @@ static void learn_parameters(struct destination *destination,
     destination->parameters_known = true;
 }
 
-static void on_ready(struct weir_server *base)
+/* It is ready for clients. */
+static void enter_pool(struct server *server)
 {
-    struct server *server = weir_container_of(base, struct server, base);
+    struct weir_server *base = &server->base;
     struct destination *destination = server->destination;
     struct weir_router *router = server->router;
     struct weir_log_who who;
@@ -278,7 +279,6 @@ static void on_ready(struct weir_server *base)
         weir_log_info(&who, "server_connect", "backend pid %u", server->base.pid);
     }
     server->deadline = 0;
-    base->stream.on_event = server_relay_event;
     if (!(server->pins & PIN_REPLICATION))
         learn_parameters(destination, &base->parameters);
     router_echo(server, "connect", NULL);
@@ -294,6 +294,18 @@ static void on_ready(struct weir_server *base)
     server->slot.affinity = server->settings;
     weir_pool_opened(&server->slot, router->loop->now);
     router_decide_later(router);
+}
+
+static void on_ready(struct weir_server *base)
+{
+    struct server *server = weir_container_of(base, struct server, base);
+    base->stream.on_event = server_relay_event;
+    if (!base->set_up) {
+        enter_pool(server);
+        return;
+    }
+    server->phase = SERVER_LEARNING;
+    settings_ask(server);
 }
 
 static void remember_failure(struct destination *destination,
@@ -330,6 +342,64 @@ static void on_failed(struct weir_server *base, const struct weir_server_failure
     }
     router_doom_server(server);
     router_decide_later(router);
+}
+
+/* What cannot be told from a client's own. */
+static void warn_of_state(const struct server *server)
+{
+    if (server->pins_learned == 0)
+        return;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_warning(
+        &who, "connect_query",
+        "it has left temporary objects, locks, cursors or LISTEN: they are lost when a "
+        "client that has such state ends");
+}
+
+void destination_learned(struct server *server)
+{
+    if (server->farewell || server->status != 'I' || weir_buffer_length(&server->trouble) > 0) {
+        destination_learning_failed(server, WEIR_REASON_SERVER_LOGIN_FAILED);
+        return;
+    }
+    const struct weir_profile *learned = server->learned;
+    server->learned = NULL;
+    warn_of_state(server);
+    if (learned->count > 0) {
+        server->initial = weir_profile_ref(learned);
+        weir_profile_unref(server->settings);
+        server->settings = weir_profile_ref(learned);
+    }
+    weir_profile_unref(learned);
+    enter_pool(server);
+}
+
+void destination_learning_failed(struct server *server, enum weir_reason reason)
+{
+    struct weir_error_fields fields = {0};
+    const uint8_t *error = NULL;
+    size_t length = weir_buffer_length(&server->trouble);
+    if (length > 0) {
+        error = weir_buffer_bytes(&server->trouble);
+        weir_error_parse(error, length, &fields);
+    }
+    const char *why = fields.message != NULL  ? fields.message
+                      : server->status != 'I' ? "it has left a transaction open"
+                                              : weir_reason_row(reason)->text;
+    char *text = weir_format("after connect_query: %s", why);
+    struct weir_server_failure failure = {
+        .reason = reason,
+        .text = text,
+        .error = error,
+        .error_length = length,
+        .fatal = !server->farewell && (error != NULL || server->status != 'I') &&
+                 !weir_server_error_is_passing(fields.sqlstate),
+    };
+    weir_server_close(&server->base, false);
+    on_failed(&server->base, &failure);
+    free(text);
 }
 
 void destination_login_timed_out(struct server *server)

@@ -92,8 +92,7 @@ static void free_client(struct client *client)
         client->destination->user_cap->clients--;
     }
     statement_forget_client(client);
-    weir_profile_unref(client->startup);
-    weir_profile_unref(client->settings);
+    settings_forget_client(client);
     free(client);
 }
 
@@ -102,6 +101,7 @@ static void free_server(struct server *server)
     struct destination *destination = server->destination;
     statement_forget_server(server);
     weir_profile_unref(server->settings);
+    weir_profile_unref(server->initial);
     weir_profile_unref(server->learned);
     weir_buffer_clear(&server->trouble);
     weir_buffer_clear(&server->slow_text);

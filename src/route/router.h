@@ -1,13 +1,15 @@
 /* Private to the route room: its objects and which file moves them.
  *
- *   router.c      the router, its clock tick, reaping         destination.c  (database, user) ->
- * pool admission.c   who may come in, welcome                    binding.c      bind, wait, refuse,
- * unbind client_relay.c  messages of clients                       server_relay.c messages of
- * servers statement.c   prepared statement names                    settings.c     session settings
- *   settling.c    a server after its client                   cancel.c       cancel requests
- *   upkeep.c      time-outs                                   report.c       what SIGUSR1 shows
- *   drain.c       reload and shutdown                         console.c      clients of the console
- *   operator.c    what an operator may do
+ *   router.c        the router, its clock tick, reaping
+ *   destination.c   (database, user) -> pool
+ *   admission.c     who may come in, welcome
+ *   binding.c       bind, wait, refuse, unbind
+ *   client_relay.c  messages of clients        server_relay.c  messages of servers
+ *   statement.c     prepared statement names   cancel.c        cancel requests
+ *   settings.c      session settings           initial.c       those of connect_query
+ *   settling.c      a server after its client  upkeep.c        time-outs
+ *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
+ *   console.c       clients of the console     operator.c      what an operator may do
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
@@ -74,6 +76,7 @@ struct destination {
 
 enum server_phase {
     SERVER_LOGIN,    /* connecting and logging in */
+    SERVER_LEARNING, /* asked which settings connect_query has left */
     SERVER_IDLE,     /* in the pool */
     SERVER_BOUND,    /* has a client */
     SERVER_SETTLING, /* its client is gone: drained, rolled back, cleaned */
@@ -117,7 +120,7 @@ enum dirt {
 };
 
 /* How far a server without a client has been cleaned. */
-enum clean_step { CLEAN_DRAIN, CLEAN_ROLLBACK, CLEAN_RESET };
+enum clean_step { CLEAN_DRAIN, CLEAN_ROLLBACK, CLEAN_RESET, CLEAN_RESTORE };
 
 /* Where the rest of a message that is passing through goes. */
 enum body_sink { BODY_PASS, BODY_DROP };
@@ -129,6 +132,7 @@ struct server {
     struct destination *destination;
     struct client *client;
     const struct weir_profile *settings; /* what the connection has now */
+    const struct weir_profile *initial;  /* what connect_query has set; NULL: nothing */
     struct reply_queue replies;
     struct weir_list link; /* destination->servers; router->doomed_servers when closed */
     uint32_t body_left;
@@ -195,7 +199,10 @@ struct client {
     struct console_seat *console; /* NULL: asks for no console. Then it does not count */
     struct server *server;
     const struct weir_profile *startup;  /* as asked at login: what RESET goes back to */
-    const struct weir_profile *settings; /* as they are now */
+    const struct weir_profile *settings; /* its own, as they are now */
+    const struct weir_profile *unset;  /* settings of a connect_query that it has RESET, or NULL */
+    const struct weir_profile *merged; /* its own over `over`, made when first needed, or NULL */
+    const struct weir_profile *over;   /* server->initial of its last server */
     struct weir_pool_waiter waiter;
     struct weir_list link;               /* router->clients or router->doomed_clients */
     struct weir_task resume;             /* looks at kept input again, later in this turn */
@@ -314,6 +321,11 @@ void destination_open(struct destination *destination);
 struct server *destination_open_replication(struct destination *destination, struct client *client);
 /* The login of this server took longer than server_connect_timeout. */
 void destination_login_timed_out(struct server *server);
+/* connect_query has succeeded and the question for the settings is answered, with an error perhaps.
+ */
+void destination_learned(struct server *server);
+/* The connection ended before that. */
+void destination_learning_failed(struct server *server, enum weir_reason reason);
 void destination_destroy(struct destination *destination);
 /* Destinations without clients and servers for a long time go. */
 void destination_collect(struct weir_router *router);
@@ -427,10 +439,42 @@ void statement_forget_server(struct server *server);
 /* Frees copies that were dropped, when nothing in flight can refer to them. */
 void statement_at_rest(struct server *server);
 
+/* --- initial.c: over what connect_query has set ----------------------------------------- */
+
+/* Its own settings over the initial ones, without those that it has RESET; borrowed. */
+const struct weir_profile *settings_merge(struct client *client,
+                                          const struct weir_profile *initial);
+/* What must hold on the connection for this client; borrowed. */
+static inline const struct weir_profile *settings_wanted(struct client *client,
+                                                         const struct server *server)
+{
+    return __builtin_expect(server->initial == NULL, 1) ? client->settings
+                                                        : settings_merge(client, server->initial);
+}
+/* A server connection that has these needs nothing. */
+static inline const void *settings_affinity(const struct client *client)
+{
+    return client->merged != NULL ? client->merged : client->settings;
+}
+/* Takes over the reference: the client's own settings are these now. */
+void settings_change(struct client *client, const struct weir_profile *settings);
+/* Splits what holds on the connection into what the client has RESET of the initial settings, which
+ * is remembered, and its own, which is returned as a new reference. */
+const struct weir_profile *settings_take_own(struct client *client,
+                                             const struct weir_profile *initial,
+                                             const struct weir_profile *held);
+/* The name (lower case) has a value again. */
+void settings_not_unset(struct client *client, const char *name);
+/* The next word with a dot in a connect_query, which may be the name of a setting, or NULL. */
+const char *initial_custom_name(const char *sql, size_t *length);
+/* Some of the initial settings do not hold at present. */
+bool settings_lack_initial(const struct server *server);
+void settings_forget_client(struct client *client);
+
 /* --- settings.c ------------------------------------------------------------------------ */
 
-/* Sends what makes server->settings equal to the client's. True: the client must be held until the
- * answer is there. */
+/* Sends what makes server->settings equal to what the client wants. True: the client must be held
+ * until the answer is there. */
 bool settings_sync(struct server *server, struct client *client);
 void settings_on_synced(struct server *server);
 /* The profile with values in the server's own spelling, as reported by a session that has it. */
@@ -438,8 +482,10 @@ const struct weir_profile *settings_canonical(const struct weir_profile *profile
                                               const struct weir_parameters *parameters);
 /* ParameterStatus while a client is bound. */
 void settings_on_reported(struct server *server, const char *name, const char *value);
-/* Asks the server which settings hold; the client is held meanwhile. */
+/* Asks the server which settings hold; the client, if there is one, is held meanwhile. */
 void settings_ask(struct server *server);
+/* Sends what makes up for a RESET of everything. False: nothing is missing. */
+bool settings_restore(struct server *server);
 void settings_on_row(struct server *server, const uint8_t *body, size_t length);
 void settings_on_learned(struct server *server);
 

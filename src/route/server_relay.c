@@ -442,6 +442,11 @@ static bool is_ours(const struct server *server)
     return server->phase != SERVER_BOUND || (head != NULL && head->action == REPLY_SWALLOW);
 }
 
+static bool settings_are_changed(const struct server *server)
+{
+    return server->settings->count > 0 && server->settings != server->initial;
+}
+
 static enum step take_parameter(struct server *server, const uint8_t *message, uint32_t total)
 {
     struct weir_reader reader;
@@ -458,7 +463,7 @@ static enum step take_parameter(struct server *server, const uint8_t *message, u
         forward(server, message, total);
     } else if (server->phase == SERVER_SETTLING && weir_parameter_is_setting(name)) {
         server->dirt |= DIRT_SETTINGS;
-    } else if (server->phase == SERVER_IDLE && server->settings->count == 0) {
+    } else if (server->phase == SERVER_IDLE && !settings_are_changed(server)) {
         /* The administrator changed a default of the server. */
         weir_parameters_set(&server->destination->parameters, name, value);
         admission_forget_greetings(server->destination);
@@ -613,6 +618,9 @@ void server_at_rest(struct server *server)
         else if (server->destination->settings.pool_mode == WEIR_POOL_STATEMENT &&
                  server->status == 'T' && server->client != NULL)
             binding_end_client(server->client, WEIR_REASON_STATEMENT_MODE, NULL);
+        break;
+    case SERVER_LEARNING:
+        destination_learned(server);
         break;
     case SERVER_SETTLING:
         settling_go_on(server);

@@ -82,7 +82,9 @@ static bool is_harmless(const char *name)
 static bool has_already(const struct server *server, const struct weir_setting *setting)
 {
     const char *value = weir_profile_value(server->settings, setting->name);
-    if (value == NULL)
+    bool usual =
+        server->initial == NULL || weir_profile_value(server->initial, setting->name) == NULL;
+    if (value == NULL && usual)
         value = weir_parameters_get(&server->base.parameters, setting->name);
     return value != NULL && strcmp(value, setting->value) == 0;
 }
@@ -96,6 +98,7 @@ static bool is_identity(const char *name)
 struct difference {
     int statements;
     bool may_fail;
+    bool as_login; /* the identity is put aside meanwhile */
 };
 
 static void write_resets(const struct server *server, const struct weir_profile *to, bool identity,
@@ -103,7 +106,8 @@ static void write_resets(const struct server *server, const struct weir_profile 
 {
     for (uint32_t i = 0; i < server->settings->count; i++) {
         const char *name = server->settings->settings[i].name;
-        if (is_identity(name) != identity || weir_profile_value(to, name) != NULL)
+        bool stays = weir_profile_value(to, name) != NULL && !(identity && difference->as_login);
+        if (is_identity(name) != identity || stays)
             continue;
         write_reset(writer, name);
         difference->statements++;
@@ -116,7 +120,8 @@ static int write_sets(const struct server *server, const struct weir_profile *to
 {
     for (uint32_t i = 0; i < to->count; i++) {
         const struct weir_setting *setting = &to->settings[i];
-        if (is_identity(setting->name) != identity || has_already(server, setting))
+        bool holds = has_already(server, setting) && !(identity && difference->as_login);
+        if (is_identity(setting->name) != identity || holds)
             continue;
         write_set(writer, setting, written++);
         difference->statements++;
@@ -125,11 +130,38 @@ static int write_sets(const struct server *server, const struct weir_profile *to
     return written;
 }
 
+static bool has_identity(const struct weir_profile *profile)
+{
+    return weir_profile_value(profile, "role") != NULL ||
+           weir_profile_value(profile, "session_authorization") != NULL;
+}
+
+/* One has other settings than the other, who the session is left aside. */
+static bool lacks_any_of(const struct weir_profile *one, const struct weir_profile *other)
+{
+    for (uint32_t i = 0; i < other->count; i++) {
+        const struct weir_setting *setting = &other->settings[i];
+        const char *value = weir_profile_value(one, setting->name);
+        if (!is_identity(setting->name) && (value == NULL || strcmp(value, setting->value) != 0))
+            return true;
+    }
+    return false;
+}
+
+/* A connect_query takes a role last: what it has set, and what clients set after RESET ROLE, may
+ * need the rights of the login to be changed. */
+static bool needs_login(const struct server *server, const struct weir_profile *to)
+{
+    return server->initial != NULL && has_identity(server->initial) &&
+           has_identity(server->settings) &&
+           (lacks_any_of(server->settings, to) || lacks_any_of(to, server->settings));
+}
+
 /* Writes the statements that lead from what the server connection has to the profile. */
 static struct difference write_difference(const struct server *server,
                                           const struct weir_profile *to, struct weir_writer *writer)
 {
-    struct difference difference = {0};
+    struct difference difference = {.as_login = needs_login(server, to)};
     write_resets(server, to, true, writer, &difference);
     write_resets(server, to, false, writer, &difference);
     int written = write_sets(server, to, false, 0, writer, &difference);
@@ -142,7 +174,8 @@ bool settings_sync(struct server *server, struct client *client)
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     size_t message = weir_message_begin(&writer, 'Q');
-    struct difference difference = write_difference(server, client->settings, &writer);
+    const struct weir_profile *wanted = settings_wanted(client, server);
+    struct difference difference = write_difference(server, wanted, &writer);
     if (difference.statements == 0) {
         weir_buffer_clear(&out);
         return false;
@@ -157,9 +190,30 @@ bool settings_sync(struct server *server, struct client *client)
     server->router->counters.setting_syncs++;
     if (!difference.may_fail) {
         weir_profile_unref(server->settings);
-        server->settings = weir_profile_ref(client->settings);
+        server->settings = weir_profile_ref(wanted);
     }
     return difference.may_fail;
+}
+
+bool settings_restore(struct server *server)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    size_t message = weir_message_begin(&writer, 'Q');
+    write_difference(server, server->initial, &writer);
+    weir_write_u8(&writer, 0);
+    weir_message_end(&writer, message);
+    weir_buffer_clear(&server->trouble);
+    server->unnamed_version = 0;
+    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_RESET, NULL);
+    bool sent =
+        !writer.failed && weir_stream_send_bytes(&server->base.stream, weir_buffer_bytes(&out),
+                                                 weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    /* An error closes the connection. */
+    weir_profile_unref(server->settings);
+    server->settings = weir_profile_ref(server->initial);
+    return sent;
 }
 
 const struct weir_profile *settings_canonical(const struct weir_profile *profile,
@@ -195,8 +249,7 @@ void settings_on_synced(struct server *server)
         return;
     }
     if (!refused) {
-        if (server->settings != client->settings)
-            take_profile(&server->settings, weir_profile_ref(client->settings));
+        take_profile(&server->settings, weir_profile_ref(settings_wanted(client, server)));
         if (client->base.state == WEIR_CLIENT_GREETING) {
             admission_welcome_from_server(client);
         } else if (client->base.state == WEIR_CLIENT_HELD) {
@@ -211,6 +264,9 @@ void settings_on_synced(struct server *server)
         weir_buffer_clear(&server->trouble);
         return;
     }
+    /* Others would meet the same error if it was not this client's setting that was refused. */
+    if (settings_lack_initial(server))
+        server->slot.close_asked = true;
     struct weir_buffer trouble = server->trouble;
     server->trouble = (struct weir_buffer){0};
     if (client->base.state == WEIR_CLIENT_GREETING) {
@@ -234,16 +290,50 @@ void settings_on_reported(struct server *server, const char *name, const char *v
     for (; name[length] != '\0' && length + 1 < sizeof(lower); length++)
         lower[length] = (char)tolower((unsigned char)name[length]);
     lower[length] = '\0';
-    const char *usual = weir_parameters_get(&server->destination->parameters, name);
+    const char *usual = server->initial != NULL ? weir_profile_value(server->initial, lower) : NULL;
+    if (usual == NULL)
+        usual = weir_parameters_get(&server->destination->parameters, name);
     bool plain = usual != NULL && strcmp(usual, value) == 0 &&
                  weir_profile_value(client->startup, lower) == NULL;
     const struct weir_profile *profile =
         weir_profile_with(client->settings, name, plain ? NULL : value);
-    if (profile != client->settings) {
-        take_profile(&client->settings, weir_profile_ref(profile));
-        take_profile(&server->settings, weir_profile_ref(profile));
+    bool differs = profile != client->settings;
+    if (differs || client->unset != NULL) {
+        settings_not_unset(client, lower);
+        settings_change(client, weir_profile_ref(profile));
+        take_profile(&server->settings, weir_profile_ref(settings_wanted(client, server)));
     }
     weir_profile_unref(profile);
+}
+
+static void ask_custom(struct weir_writer *writer, const char *name)
+{
+    static const char *const parts[] = {" UNION ALL SELECT ", ", pg_catalog.current_setting(",
+                                        ", true) WHERE pg_catalog.current_setting("};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        weir_write_bytes(writer, parts[i], strlen(parts[i]));
+        write_literal(writer, name);
+    }
+    weir_write_bytes(writer, ", true) <> ''", 13);
+}
+
+/* Settings with a name of somebody's own are not in pg_settings: those of connect_query are asked
+ * for by name. */
+static void ask_all_custom(struct weir_writer *writer, const struct server *server)
+{
+    const struct weir_profile *initial = server->initial;
+    if (server->phase == SERVER_LEARNING) {
+        const char *at = server->destination->settings.connect_query;
+        size_t length;
+        for (; (at = initial_custom_name(at, &length)) != NULL; at += length) {
+            char *name = weir_strndup(at, length);
+            ask_custom(writer, name);
+            free(name);
+        }
+    }
+    for (uint32_t i = 0; initial != NULL && i < initial->count; i++)
+        if (strchr(initial->settings[i].name, '.') != NULL)
+            ask_custom(writer, initial->settings[i].name);
 }
 
 void settings_ask(struct server *server)
@@ -253,6 +343,7 @@ void settings_ask(struct server *server)
     size_t message = weir_message_begin(&writer, 'Q');
     weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
     write_literal(&writer, server->destination->server_user);
+    ask_all_custom(&writer, server);
     weir_write_string(&writer, ASK_STATE);
     weir_message_end(&writer, message);
     gather_begin(&server->router->to_server, &server->base.stream);
@@ -314,6 +405,8 @@ void settings_on_learned(struct server *server)
 {
     const struct weir_profile *learned = server->learned;
     struct client *client = server->client;
+    if (server->phase == SERVER_LEARNING)
+        return; /* that is what connect_query has left: destination_learned */
     server->learned = NULL;
     if (weir_buffer_length(&server->trouble) > 0 || client == NULL) {
         /* What holds on the connection is not known: it must be reset before anybody gets it. */
@@ -330,10 +423,12 @@ void settings_on_learned(struct server *server)
     /* What the client asked for at login and what is not set any more was RESET: on a direct
      * connection that goes back to the value of the login. */
     const struct weir_profile *settings = learned;
+    if (server->initial != NULL)
+        take_profile(&settings, settings_take_own(client, server->initial, learned));
     for (uint32_t i = 0; i < client->startup->count; i++) {
         const struct weir_setting *setting = &client->startup->settings[i];
         if (weir_profile_value(settings, setting->name) == NULL)
             take_profile(&settings, weir_profile_with(settings, setting->name, setting->value));
     }
-    take_profile(&client->settings, settings);
+    settings_change(client, settings);
 }

@@ -163,8 +163,15 @@ void settling_go_on(struct server *server)
         finish(server);
         return;
     case CLEAN_RESET:
-        server->clean_step = CLEAN_DRAIN;
+        server->clean_step = CLEAN_RESTORE;
         after_reset(server);
+        if (server->initial != NULL && settings_lack_initial(server)) {
+            sent = settings_restore(server);
+            break;
+        }
+        __attribute__((fallthrough));
+    case CLEAN_RESTORE:
+        server->clean_step = CLEAN_DRAIN;
         finish(server);
         return;
     }

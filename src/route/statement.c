@@ -154,7 +154,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         parse_duplicate(client, name, body, (size_t)(end - body));
         return STEP_MORE;
     }
-    const char *path = weir_profile_value(client->settings, "search_path");
+    const char *path = weir_profile_value(settings_wanted(client, server), "search_path");
     named = statement_make_name(
         client, name, statement_get(router, body, (size_t)(end - body), path != NULL ? path : ""));
     statement_add_name(client, named);

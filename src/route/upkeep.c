@@ -115,6 +115,7 @@ static void tick_server(struct server *server, weir_usec now)
     server->deadline = 0;
     switch (server->phase) {
     case SERVER_LOGIN:
+    case SERVER_LEARNING:
         destination_login_timed_out(server);
         break;
     case SERVER_PINGING:
