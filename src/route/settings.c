@@ -11,9 +11,11 @@
 #include "router.h"
 
 /* One question for all: the settings of the session, and a row for each kind of state that cannot be
- * carried to another connection. */
+ * carried to another connection. What a transaction has of its own counts as set in the session for
+ * ever after; from PostgreSQL 16 on it cannot be RESET. */
 #define ASK_SETTINGS                                                                               \
-    "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' UNION ALL "         \
+    "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT IN "   \
+    "('transaction_isolation', 'transaction_read_only', 'transaction_deferrable') UNION ALL "      \
     "SELECT 'role', pg_catalog.current_setting('role') "                                           \
     "WHERE pg_catalog.current_setting('role') <> 'none' UNION ALL "                                \
     "SELECT 'session_authorization', session_user::text WHERE session_user <> "

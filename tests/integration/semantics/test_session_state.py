@@ -256,6 +256,32 @@ def test_advisory_locks_and_held_cursors_pin_until_released(env):
 
 
 @pool(pool_size=2, auth="trust")
+def test_settings_of_a_transaction_are_carried_nowhere(env):
+    """After SET TRANSACTION PostgreSQL counts transaction_isolation and its like as set in the session
+    for ever; what was set is gone, and from PostgreSQL 16 on RESET refuses them."""
+    one, two = env.raw(), env.raw()
+    turner = Turner(env)
+
+    def synced():
+        return env.pooler.counters()["setting_syncs"] if env.against == "pgweir" else 0
+    before = synced()
+    for text in ("begin; set transaction isolation level serializable, read only, deferrable; commit",
+                 "begin isolation level repeatable read read only; set transaction_read_only = on; commit", "set transaction read only"):
+        assert one.query(text).error is None
+        for client in (two, one, two):
+            assert client.value("select string_agg(current_setting('transaction_' || n), ' ') from "
+                                "unnest(array['isolation', 'read_only', 'deferrable']) n") == "read committed off off"
+            turner.turn()
+    assert synced() == before, "a server connection was prepared for a client with no settings of its own"
+    assert one.query("set session characteristics as transaction read only").error is None
+    for _ in range(2):
+        turner.turn()
+        assert one.value("show transaction_read_only") == "on"
+        assert two.value("show transaction_read_only") == "off"
+    turner.end()
+
+
+@pool(pool_size=2, auth="trust")
 def test_changes_of_a_parameter_are_reported_to_its_client_only(env):
     """ParameterStatus: each client is told of its own values, when they change and only then."""
     clients = [env.raw(application_name=f"client {number}") for number in range(3)]
