@@ -26,6 +26,10 @@ TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 def bindir():
+    """Where PostgreSQL's programs are: PGWEIR_POSTGRES_BIN, else the newest that Debian installed."""
+    chosen = os.environ.get("PGWEIR_POSTGRES_BIN")
+    if chosen:
+        return chosen
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"),
                    key=lambda path: float(path.split("/")[4]))
     if not found:
@@ -131,6 +135,11 @@ class Postgres:
                 raise wire.ServerError(result.error)
             client.send(wire.terminate())
             return result.rows
+
+    @property
+    def version(self):
+        """150004 for 15.4."""
+        return int(self.sql("show server_version_num")[0][0])
 
     def backends(self, where="true"):
         """Ordinary client connections over TCP: those of the pooler, when only it uses TCP."""

@@ -118,6 +118,9 @@ class Env:
         self.pooler = None
         self.lock = threading.Lock()
         self.closing = contextlib.ExitStack()
+        # From PostgreSQL 18 on a Query in a segment that no Sync has ended is part of its transaction.
+        # 18.6 does not always find out of it again: an error (XX000) or its end at what comes next.
+        self.joins_queries = cluster.version >= 180000
 
     def open(self):
         with self.cluster.connect("postgres") as connection:

@@ -142,7 +142,7 @@ def test_copy(env):
         with connection.cursor() as cursor, cursor.copy("copy copied (n) from stdin") as copy:
             copy.write("1\n")
             raise KeyError("the application's own error")
-    except errors.QueryCanceled as error:
+    except (errors.QueryCanceled, KeyError) as error:  # psycopg 3.2 gives the application its own back
         assert "the application's own error" in str(error)
         connection.rollback()
     turner.turn()

@@ -31,10 +31,12 @@ OPEN_COPY = wire.query("copy facts (n, t) from stdin")
 
 
 class Script:
-    """Random messages in segments. Names are few so that they meet; each text says what it is."""
+    """Random messages in segments. Names are few so that they meet; each text says what it is. Without
+    `mixed` no Query comes before the Sync of the batch before it."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, mixed=True):
         self.random = random.Random(seed)
+        self.share = 0.8 if mixed else 1
         self.segments = [self.segment() for _ in range(self.random.randint(6, 14))]
 
     def fill(self, text):
@@ -93,7 +95,7 @@ class Script:
         for _ in range(self.random.randint(1, 6)):
             make = self.random.choices([self.whole, self.again, self.single, self.simple, self.copy, lambda: [wire.sync()]],
                                        [8, 5, 3, 4, 0.4, 3])[0]
-            if make in (self.simple, self.copy) and self.random.random() < 0.8:
+            if make in (self.simple, self.copy) and self.random.random() < self.share:
                 pieces.append(wire.sync())
             pieces += make()
         return pieces + [wire.sync(), MARK]
