@@ -31,12 +31,13 @@ OPEN_COPY = wire.query("copy facts (n, t) from stdin")
 
 
 class Script:
-    """Random messages in segments. Names are few so that they meet; each text says what it is. Without
-    `mixed` no Query comes before the Sync of the batch before it."""
+    """Random messages in segments. Names are few so that they meet; each text says what it is. `tame` keeps
+    from PostgreSQL 18.6 what it does not survive: a Query before the Sync of the batch before it, and the
+    Execute, in a failed transaction, of a portal that was made before it failed."""
 
-    def __init__(self, seed, mixed=True):
+    def __init__(self, seed, tame=False):
         self.random = random.Random(seed)
-        self.share = 0.8 if mixed else 1
+        self.tame = tame
         self.segments = [self.segment() for _ in range(self.random.randint(6, 14))]
 
     def fill(self, text):
@@ -74,7 +75,7 @@ class Script:
         return [wire.bind(self.values(), name, portal), wire.describe("P", portal), wire.execute(portal)]
 
     def single(self):
-        kind = self.random.randrange(8)
+        kind = self.random.choice([0, 1, 2, 3, 5, 6, 7] if self.tame else range(8))
         return [[wire.parse(self.fill(self.random.choice(TEXTS)), self.name(), self.random.choice([(), (), (23,), (25,)]))],
                 [wire.bind(self.values(), self.name(), self.portal())], [wire.describe("S", self.name())],
                 [wire.describe("P", self.portal())], [wire.execute(self.portal(), self.random.choice([0, 1, 3]))],
@@ -95,7 +96,7 @@ class Script:
         for _ in range(self.random.randint(1, 6)):
             make = self.random.choices([self.whole, self.again, self.single, self.simple, self.copy, lambda: [wire.sync()]],
                                        [8, 5, 3, 4, 0.4, 3])[0]
-            if make in (self.simple, self.copy) and self.random.random() < self.share:
+            if make in (self.simple, self.copy) and (self.tame or self.random.random() < 0.8):
                 pieces.append(wire.sync())
             pieces += make()
         return pieces + [wire.sync(), MARK]

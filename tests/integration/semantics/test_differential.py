@@ -39,7 +39,7 @@ def all_the_same(env, seeds, cut):
     failures = []
     for seed in seeds:
         try:
-            difference(env, Script(seed, not env.joins_queries), f"seed {seed}", lambda: turner.turn(patience=0.5),
+            difference(env, Script(seed, env.joins_queries), f"seed {seed}", lambda: turner.turn(patience=0.5),
                        random.Random(seed) if cut else None)
         except (AssertionError, TimeoutError) as error:
             failures.append(str(error))
@@ -71,7 +71,7 @@ def test_random_batches_of_many_clients(env):
     def work(number):
         for seed in range(2000 + 100 * number, 2012 + 100 * number):
             try:
-                difference(env, Script(seed, not env.joins_queries), f"client {number} seed {seed}", lambda: None, table=f"facts{number}")
+                difference(env, Script(seed, env.joins_queries), f"client {number} seed {seed}", lambda: None, table=f"facts{number}")
             except (AssertionError, TimeoutError) as error:
                 failures.append(str(error))
                 return
