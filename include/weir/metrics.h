@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "weir/histogram.h"
 #include "weir/reason.h"
 
 struct weir_counters {
@@ -19,17 +20,8 @@ void weir_counters_walk(const struct weir_counters *counters,
                         void (*each)(void *context, const char *name, const char *help,
                                      uint64_t value),
                         void *context);
-
-/* A histogram of durations with buckets a factor of sqrt(2) apart from 1 us to about 1 hour. */
-#define WEIR_HISTOGRAM_BUCKETS 64
-struct weir_histogram {
-    uint64_t count;
-    int64_t sum;
-    uint64_t buckets[WEIR_HISTOGRAM_BUCKETS];
-};
-void weir_histogram_add(struct weir_histogram *histogram, int64_t usec);
-/* Upper bound of the bucket that holds the quantile (0 to 1); 0 when empty. */
-int64_t weir_histogram_quantile(const struct weir_histogram *histogram, double quantile);
+/* All of `from` into `to`. */
+void weir_counters_merge(struct weir_counters *to, const struct weir_counters *from);
 
 /* Where the time of transactions goes. */
 enum weir_part {
@@ -47,7 +39,7 @@ const char *weir_part_help(enum weir_part part);
 struct weir_latency {
     struct weir_histogram parts[WEIR_PART_COUNT];
 };
-/* Upper bound of a bucket in microseconds; of the last one it is the largest there is. */
-int64_t weir_histogram_bound(int bucket);
+/* All of `from` into `to`. */
+void weir_latency_merge(struct weir_latency *to, const struct weir_latency *from);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "weir/buffer.h"
 #include "weir/clock.h"
+#include "weir/histogram.h"
 #include "weir/list.h"
 
 /* --- the loop -------------------------------------------------------------------------- */
@@ -34,6 +35,7 @@ struct weir_loop {
     struct weir_list tasks; /* weir_task.link */
     weir_usec longest_turn; /* since last reset by the reader of the figure */
     uint64_t turns;
+    struct weir_histogram turn_lengths;
     ev_idle more_tasks; /* active while tasks are left over, so that polling does not wait */
     struct weir_resolver *resolver; /* created on first use */
 };

@@ -12,53 +12,41 @@ void weir_counters_walk(const struct weir_counters *counters,
 #undef WEIR_COUNTER
 }
 
-/* Bucket b ends at ceil(2^(b/2)) microseconds: 1, 2, 2, 3, 4, 6, 8, 12 ... 2^31.5 (about 50 min).
- * The odd ones are the even ones times sqrt(2), in integers so that a value is placed and read
- * back by the same number. */
-static int64_t upper_bound(int bucket)
+void weir_counters_merge(struct weir_counters *to, const struct weir_counters *from)
 {
-    int64_t power = (int64_t)1 << (bucket / 2);
-    if (bucket % 2 == 0)
-        return power;
-    /* 1.41421356 rounded up in 1/2^16; exact enough up to 2^32. */
-    return (power * 92682 + 65535) >> 16;
+#define WEIR_COUNTER(name, help) to->name += from->name;
+#include "weir/counters.def"
+#undef WEIR_COUNTER
+    for (int i = 0; i < WEIR_REASON_COUNT; i++)
+        to->reasons[i] += from->reasons[i];
 }
 
-static int bucket_of(int64_t usec)
+static const struct {
+    const char *name;
+    const char *help;
+} parts[WEIR_PART_COUNT] = {
+    [WEIR_PART_WAIT] = {"wait",
+                        "time a client waited for a server connection, each time it got one"},
+    [WEIR_PART_CONNECT] = {"connect", "time to open a server connection and log in"},
+    [WEIR_PART_SERVER] = {"server", "time the server worked, per transaction"},
+    [WEIR_PART_CLIENT] = {"client", "time the server was not read because its client was slow to "
+                                    "read, per transaction"},
+    [WEIR_PART_IDLE] = {"idle_in_transaction", "time the server had nothing to do because the "
+                                               "client worked, per transaction"},
+};
+
+const char *weir_part_name(enum weir_part part)
 {
-    if (usec <= 1)
-        return 0;
-    /* 2^exponent <= usec < 2^(exponent+1) */
-    int exponent = 63 - __builtin_clzll((unsigned long long)usec);
-    int bucket = exponent * 2;
-    while (bucket < WEIR_HISTOGRAM_BUCKETS - 1 && upper_bound(bucket) < usec)
-        bucket++;
-    return bucket < WEIR_HISTOGRAM_BUCKETS ? bucket : WEIR_HISTOGRAM_BUCKETS - 1;
+    return parts[part].name;
 }
 
-void weir_histogram_add(struct weir_histogram *histogram, int64_t usec)
+const char *weir_part_help(enum weir_part part)
 {
-    if (usec < 0)
-        usec = 0;
-    histogram->count++;
-    histogram->sum += usec;
-    histogram->buckets[bucket_of(usec)]++;
+    return parts[part].help;
 }
 
-int64_t weir_histogram_quantile(const struct weir_histogram *histogram, double quantile)
+void weir_latency_merge(struct weir_latency *to, const struct weir_latency *from)
 {
-    if (histogram->count == 0)
-        return 0;
-    double wanted = quantile * (double)histogram->count;
-    uint64_t seen = 0;
-    int last = 0;
-    for (int bucket = 0; bucket < WEIR_HISTOGRAM_BUCKETS; bucket++) {
-        if (histogram->buckets[bucket] == 0)
-            continue;
-        seen += histogram->buckets[bucket];
-        last = bucket;
-        if ((double)seen >= wanted)
-            break;
-    }
-    return upper_bound(last);
+    for (int part = 0; part < WEIR_PART_COUNT; part++)
+        weir_histogram_merge(&to->parts[part], &from->parts[part]);
 }

@@ -23,6 +23,7 @@ static void end_turn(struct ev_loop *ev) EV_NOEXCEPT
 {
     struct weir_loop *loop = ev_userdata(ev);
     weir_usec length = weir_clock_now() - loop->now;
+    weir_histogram_add_coarsely(&loop->turn_lengths, length);
     if (length > loop->longest_turn)
         loop->longest_turn = length;
 }

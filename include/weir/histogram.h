@@ -1,0 +1,46 @@
+/* A histogram of durations with buckets a factor of sqrt(2) apart from 1 us to about 1 hour. */
+#ifndef WEIR_HISTOGRAM_H
+#define WEIR_HISTOGRAM_H
+
+#include <stdint.h>
+
+#define WEIR_HISTOGRAM_BUCKETS 64
+
+struct weir_histogram {
+    uint64_t count;
+    int64_t sum;
+    uint64_t buckets[WEIR_HISTOGRAM_BUCKETS];
+};
+
+void weir_histogram_add_long(struct weir_histogram *histogram, int64_t usec);
+
+static inline void weir_histogram_add(struct weir_histogram *histogram, int64_t usec)
+{
+    histogram->count++;
+    if (usec <= 1) {
+        histogram->sum += usec > 0;
+        histogram->buckets[0]++;
+        return;
+    }
+    weir_histogram_add_long(histogram, usec);
+}
+
+/* The same at the price of a few instructions and of precision: only every second bucket is used.
+ * For what happens at every turn of a loop. */
+static inline void weir_histogram_add_coarsely(struct weir_histogram *histogram, int64_t usec)
+{
+    unsigned log2 = 63u - (unsigned)__builtin_clzll((unsigned long long)usec | 1);
+    unsigned bucket = usec <= 1 ? 0 : 2 * log2 + 2;
+    histogram->count++;
+    histogram->sum += usec;
+    histogram->buckets[bucket < WEIR_HISTOGRAM_BUCKETS ? bucket : WEIR_HISTOGRAM_BUCKETS - 1]++;
+}
+
+/* All of `from` into `to`. */
+void weir_histogram_merge(struct weir_histogram *to, const struct weir_histogram *from);
+/* Upper bound of the bucket that holds the quantile (0 to 1); 0 when empty. */
+int64_t weir_histogram_quantile(const struct weir_histogram *histogram, double quantile);
+/* Upper bound of a bucket in microseconds; INT64_MAX for the last one, which has none. */
+int64_t weir_histogram_bound(int bucket);
+
+#endif
