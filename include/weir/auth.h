@@ -55,6 +55,9 @@ struct weir_user_file *weir_user_file_parse(const char *name, const char *text, 
 /* The secret of `user`, NULL when unknown; valid as long as the file object. */
 const char *weir_user_file_find(const struct weir_user_file *file, const char *user);
 size_t weir_user_file_count(const struct weir_user_file *file);
+/* Calls `each` for every user, in no particular order. */
+void weir_user_file_walk(const struct weir_user_file *file,
+                         void (*each)(void *context, const char *user), void *context);
 void weir_user_file_destroy(struct weir_user_file *file);
 
 /* --- keys and passwords with which pgweir logs in to a server -------------------------- */

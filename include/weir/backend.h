@@ -124,6 +124,8 @@ struct weir_cancel; /* one CancelRequest under way */
  * loop exactly once, unless the cancel is dropped. */
 struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_server *server,
                                       void (*done)(void *context, bool delivered), void *context);
+/* The request has been sent; before, its connection is being opened. */
+bool weir_cancel_is_sent(const struct weir_cancel *cancel);
 void weir_cancel_drop(struct weir_cancel *cancel);
 
 #endif

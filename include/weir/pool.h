@@ -203,6 +203,24 @@ struct weir_pool_counts {
     bool paused;
 };
 void weir_pool_count(const struct weir_pool *pool, weir_usec now, struct weir_pool_counts *counts);
+
+/* What the next client that wants a server would wait for. */
+enum weir_pool_obstacle {
+    WEIR_POOL_CLEAR,       /* it would get one, or one would be opened at once */
+    WEIR_POOL_IS_PAUSED,   /* weir_pool_pause */
+    WEIR_POOL_IN_BACKOFF,  /* the server cannot be reached, or not logged in to */
+    WEIR_POOL_AT_PARALLEL, /* logins under way: connect_parallel, or all that the limits allow */
+    WEIR_POOL_AT_DELAY,    /* overflow_delay */
+    WEIR_POOL_AT_CEILING,  /* pool_size + max_overflow */
+    WEIR_POOL_AT_CAP,      /* *cap is full */
+};
+/* For the operator's eye. `cap` may be NULL. */
+enum weir_pool_obstacle weir_pool_obstacle(const struct weir_pool *pool, weir_usec now,
+                                           const struct weir_pool_cap **cap);
+/* An idle server would be asked, or closed, before a client gets it. */
+bool weir_pool_is_stale(const struct weir_pool_server *server, weir_usec now);
+/* The clients that wait, the first one first: weir_pool_waiter.link. */
+const struct weir_list *weir_pool_waiter_list(const struct weir_pool *pool);
 /* Position of a waiter, 1 = next. Walks the queue: for messages, not for the hot path. */
 int weir_pool_position(const struct weir_pool_waiter *waiter);
 /* Active servers of the pool, for "who holds the connections": weir_pool_server.link. */

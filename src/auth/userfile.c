@@ -267,6 +267,14 @@ const char *weir_user_file_find(const struct weir_user_file *file, const char *u
     return offset ? file->blob + offset + strlen(user) + 1 : NULL;
 }
 
+void weir_user_file_walk(const struct weir_user_file *file,
+                         void (*each)(void *context, const char *user), void *context)
+{
+    for (size_t i = 0; file->count > 0 && i <= file->slot_mask; i++)
+        if (file->slots[i] != 0)
+            each(context, file->blob + file->slots[i]);
+}
+
 size_t weir_user_file_count(const struct weir_user_file *file)
 {
     return file ? file->count : 0;

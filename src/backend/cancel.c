@@ -87,6 +87,11 @@ struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_
     return cancel;
 }
 
+bool weir_cancel_is_sent(const struct weir_cancel *cancel)
+{
+    return cancel->dial == NULL;
+}
+
 void weir_cancel_drop(struct weir_cancel *cancel)
 {
     if (cancel == NULL)

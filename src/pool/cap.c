@@ -35,6 +35,14 @@ int weir_pool_caps_room(const struct weir_pool *pool)
     return room;
 }
 
+const struct weir_pool_cap *weir_pool_full_cap(const struct weir_pool *pool)
+{
+    for (int i = 0; i < pool->seat_count; i++)
+        if (is_full(pool->seats[i].cap))
+            return pool->seats[i].cap;
+    return NULL;
+}
+
 bool weir_pool_caps_exceeded(const struct weir_pool *pool)
 {
     for (int i = 0; i < pool->seat_count; i++) {

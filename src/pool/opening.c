@@ -44,14 +44,20 @@ static int without_overflow(const struct weir_pool *pool, weir_usec now)
     return limits->pool_size > others ? limits->pool_size - others : 0;
 }
 
+/* Connections whose login is under way or about to begin, at most so many at a time. */
+static int parallel_limit(const struct weir_pool *pool)
+{
+    if (pool->failing)
+        return 1; /* one attempt shows whether the server is back */
+    return pool->limits->connect_parallel > 1 ? pool->limits->connect_parallel : 1;
+}
+
 /* How many of `needed` openings may be due, those that already are included. */
 static int allowed(const struct weir_pool *pool, int needed, weir_usec now)
 {
     if (needed <= 0 || pool->paused || is_in_pause(pool, now))
         return 0;
-    int parallel = pool->limits->connect_parallel > 1 ? pool->limits->connect_parallel : 1;
-    if (pool->failing)
-        parallel = 1; /* one attempt shows whether the server is back */
+    int parallel = parallel_limit(pool);
     int under_way = pool->counts[WEIR_POOL_OPENING] + pool->granted;
     if (under_way >= parallel)
         return 0;
@@ -60,6 +66,34 @@ static int allowed(const struct weir_pool *pool, int needed, weir_usec now)
     if (room < INT_MAX - pool->open_due)
         needed = smaller(needed, room + pool->open_due);
     return smaller(needed, without_overflow(pool, now));
+}
+
+enum weir_pool_obstacle weir_pool_obstacle(const struct weir_pool *pool, weir_usec now,
+                                           const struct weir_pool_cap **cap)
+{
+    int under_way = pool->counts[WEIR_POOL_OPENING] + pool->granted + pool->open_due;
+    int spare = pool->counts[WEIR_POOL_IDLE] + pool->counts[WEIR_POOL_CHECKING] - pool->waiting;
+    const struct weir_pool_cap *full = weir_pool_full_cap(pool);
+    if (cap != NULL)
+        *cap = NULL;
+    if (pool->paused)
+        return WEIR_POOL_IS_PAUSED;
+    if (spare > 0)
+        return WEIR_POOL_CLEAR;
+    if (is_in_pause(pool, now))
+        return WEIR_POOL_IN_BACKOFF;
+    bool no_room = weir_pool_room(pool) == 0;
+    /* The login that nobody else waits for would be this client's. */
+    if (under_way >= parallel_limit(pool) || ((no_room || full != NULL) && spare + under_way > 0))
+        return pool->failing ? WEIR_POOL_IN_BACKOFF : WEIR_POOL_AT_PARALLEL;
+    if (no_room)
+        return WEIR_POOL_AT_CEILING;
+    if (full != NULL) {
+        if (cap != NULL)
+            *cap = full;
+        return WEIR_POOL_AT_CAP;
+    }
+    return without_overflow(pool, now) - pool->open_due > 0 ? WEIR_POOL_CLEAR : WEIR_POOL_AT_DELAY;
 }
 
 /* After an error that waiting cannot cure nobody waits, except for what is under way. */

@@ -149,6 +149,11 @@ int weir_pool_position(const struct weir_pool_waiter *waiter)
     return position;
 }
 
+const struct weir_list *weir_pool_waiter_list(const struct weir_pool *pool)
+{
+    return &pool->waiters;
+}
+
 const struct weir_list *weir_pool_active_list(const struct weir_pool *pool)
 {
     return &pool->lists[WEIR_POOL_ACTIVE];

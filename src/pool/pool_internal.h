@@ -176,6 +176,8 @@ void weir_pool_end_back_off(struct weir_pool *pool);
 /* cap.c */
 bool weir_pool_caps_have_room(const struct weir_pool *pool);
 int weir_pool_caps_room(const struct weir_pool *pool); /* INT_MAX without limit */
+/* One that has no room, or NULL. */
+const struct weir_pool_cap *weir_pool_full_cap(const struct weir_pool *pool);
 /* Tells the caps when a server began, or that it is none of theirs any more. */
 void weir_pool_caps_enter(const struct weir_pool_server *server);
 void weir_pool_caps_leave(const struct weir_pool_server *server);

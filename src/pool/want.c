@@ -27,6 +27,12 @@ static inline enum verdict judge(const struct weir_pool_server *server, weir_use
     return FRESH;
 }
 
+bool weir_pool_is_stale(const struct weir_pool_server *server, weir_usec now)
+{
+    enum weir_pool_close_reason reason;
+    return judge(server, now, &reason) != FRESH;
+}
+
 static struct weir_pool_server *next_idle(const struct weir_pool *pool)
 {
     const struct weir_list *idle = &pool->lists[WEIR_POOL_IDLE];
