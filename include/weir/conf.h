@@ -106,6 +106,10 @@ const struct weir_database *weir_conf_database(const struct weir_conf *conf, con
 /* Resolves every per-pool setting for (database line, user). */
 void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database *database,
                        const char *user, struct weir_pool_settings *resolved);
+/* Names of the lines of [users], in order; NULL past the last one. "*" may be among them. */
+const char *weir_conf_user_name(const struct weir_conf *conf, size_t index);
+/* There is a line for exactly this user. */
+bool weir_conf_has_user(const struct weir_conf *conf, const char *user);
 /* For reload by diff: calls `each` for every global setting whose value differs; `reloadable` false
  * means that it takes effect only at a restart. */
 void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,

@@ -38,6 +38,7 @@ struct weir_conf {
     bool log_stats;
     weir_usec stats_period;
     uint64_t log_query_length;
+    uint64_t track_statements; /* bytes */
 
     char *pidfile;
     char *user; /* to switch to when started as root */

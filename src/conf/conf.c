@@ -211,3 +211,14 @@ void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database 
     if (resolved->min_pool_size > resolved->pool_size)
         resolved->min_pool_size = resolved->pool_size;
 }
+
+const char *weir_conf_user_name(const struct weir_conf *conf, size_t index)
+{
+    return index < conf->user_count ? conf->users[index].name : NULL;
+}
+
+bool weir_conf_has_user(const struct weir_conf *conf, const char *user)
+{
+    const struct weir_conf_user *line = find_user(conf, user);
+    return line != NULL && strcmp(line->name, user) == 0;
+}
