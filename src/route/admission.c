@@ -111,7 +111,7 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
     weir_list_push_back(&router->clients, &client->link);
     weir_client_set_state(&client->base, replication ? WEIR_CLIENT_ACTIVE : WEIR_CLIENT_IDLE);
     client->since = router->loop->now;
-    router->counters.client_logins++;
+    client->destination->counters.client_logins++;
     log_login(client);
     client->base.stream.on_event = client_relay_event;
     bool sent =
@@ -352,6 +352,8 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
     }
     router->counters.reasons[reason]++;
     const struct weir_reason_row *row = weir_reason_row(reason);
+    if (row->blame == WEIR_BLAME_POOLER)
+        events_of_client(client, "refuse", reason, base->login->refusal_text);
     bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL;
     if (spoke && router->conf->log_disconnections) {
         struct weir_log_who who;

@@ -8,18 +8,23 @@
 
 static void count_binding_end(struct server *server)
 {
-    struct weir_router *router = server->router;
-    weir_usec held = router->loop->now - server->bound_at;
+    struct destination *destination = server->destination;
     if (server->answered == 0)
         return; /* a greeting, or a client that asked nothing */
-    router->counters.transactions++;
-    router->counters.transaction_usec += (uint64_t)held;
-    server->destination->counters.transactions++;
-    server->destination->counters.transaction_usec += (uint64_t)held;
+    weir_usec held = server->router->loop->now - server->began_at;
+    weir_usec busy = server->busy_usec;
+    destination->counters.transactions++;
+    destination->counters.transaction_usec += (uint64_t)held;
+    destination->counters.query_usec += (uint64_t)busy;
+    weir_histogram_add(&destination->latency.parts[WEIR_PART_SERVER], busy - server->client_usec);
+    weir_histogram_add(&destination->latency.parts[WEIR_PART_CLIENT], server->client_usec);
+    weir_histogram_add(&destination->latency.parts[WEIR_PART_IDLE], held - busy);
 }
 
 static void log_refusal(struct client *client, enum weir_reason reason, const char *text)
 {
+    events_of_client(client, reason == WEIR_REASON_POOL_TIMEOUT ? "timeout" : "refuse", reason,
+                     text);
     if (!client->router->conf->log_pooler_errors)
         return;
     struct weir_log_who who;
@@ -46,9 +51,8 @@ static void send_refusal(struct client *client, const struct weir_buffer *out)
 void binding_refuse(struct client *client, enum weir_reason reason, const char *text,
                     const char *detail, const char *hint)
 {
-    struct weir_router *router = client->router;
     const struct weir_reason_row *row = weir_reason_row(reason);
-    router->counters.reasons[reason]++;
+    client->destination->counters.reasons[reason]++;
     log_refusal(client, reason, text);
     if (client->base.state == WEIR_CLIENT_GREETING) {
         admission_refuse(client, reason, text, NULL);
@@ -67,7 +71,7 @@ void binding_refuse_as_server(struct client *client, enum weir_reason reason, co
 {
     struct weir_error_fields fields = {0};
     weir_error_parse(body, length, &fields);
-    client->router->counters.reasons[reason]++;
+    client->destination->counters.reasons[reason]++;
     log_refusal(client, reason, fields.message);
     if (client->base.state == WEIR_CLIENT_GREETING) {
         struct weir_buffer copy = {0};
@@ -109,9 +113,9 @@ enum step binding_want(struct client *client)
     switch (weir_pool_want(client->destination->pool, &client->waiter, router->loop->now, &slot)) {
     case WEIR_POOL_GOT:
         weir_require(slot != NULL);
+        weir_histogram_add(&client->destination->latency.parts[WEIR_PART_WAIT], 0);
         return binding_bind(client, weir_container_of(slot, struct server, slot));
     case WEIR_POOL_QUEUED:
-        router->counters.waits++;
         client->destination->counters.waits++;
         client->since = router->loop->now;
         if (client->base.state != WEIR_CLIENT_GREETING)
@@ -135,10 +139,13 @@ enum step binding_bind(struct client *client, struct server *server)
     server->binding = ++router->next_binding;
     server->checked_version = 0;
     server->bound_at = router->loop->now;
+    server->began_at = router->loop->now;
     client->since = router->loop->now;
     server->answered = 0;
+    server->busy_usec = 0;
+    server->client_usec = 0;
     if (!greeting)
-        router->counters.assignments++;
+        server->destination->counters.assignments++;
     router_echo(server, "checkout", NULL);
     gather_begin(&router->to_server, &server->base.stream);
     if (!greeting)
@@ -156,9 +163,8 @@ static void bind_from_queue(struct client *client, struct server *server)
 {
     struct weir_router *router = client->router;
     weir_usec waited = router->loop->now - client->since;
-    router->counters.wait_usec += (uint64_t)waited;
     client->destination->counters.wait_usec += (uint64_t)waited;
-    weir_histogram_add(&router->wait_times, waited);
+    weir_histogram_add(&client->destination->latency.parts[WEIR_PART_WAIT], waited);
     enum step step = binding_bind(client, server);
     if (client->base.state == WEIR_CLIENT_GREETING) {
         gather_flush(&router->to_server);
@@ -215,7 +221,10 @@ void binding_release(struct server *server)
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
     if ((mode == WEIR_POOL_SESSION || server->pins != 0) && !router->draining) {
         count_binding_end(server);
-        server->bound_at = router->loop->now;
+        server->answered = 0;
+        server->busy_usec = 0;
+        server->client_usec = 0;
+        server->began_at = 0;
         server->binding = ++router->next_binding;
         statement_at_rest(server);
         return;
@@ -228,11 +237,12 @@ void binding_release(struct server *server)
     client->server = NULL;
     server->client = NULL;
     client->cancel_wanted = false;
+    client->requested_at = server->query_at;
     client->since = router->loop->now;
     weir_client_set_state(&client->base, WEIR_CLIENT_IDLE);
     if (!weir_list_is_empty(&server->prepared_dead))
         statement_at_rest(server);
-    weir_stream_resume(&server->base.stream);
+    server_resume(server);
     server->phase = SERVER_IDLE;
     server->slot.affinity = server->settings;
     router_echo(server, "checkin", NULL);
@@ -269,6 +279,8 @@ void binding_abandon(struct client *client, enum weir_reason reason)
     if (server == NULL)
         return;
     bool halfway = client->body_left > 0 && client->body_sink == BODY_PASS;
+    if (server->replies.count > 0)
+        server->busy_usec += router->loop->now - server->query_at;
     count_binding_end(server);
     client->server = NULL;
     server->client = NULL;
@@ -293,6 +305,8 @@ static void log_end(struct client *client, enum weir_reason reason, const char *
     struct weir_router *router = client->router;
     const struct weir_reason_row *row = weir_reason_row(reason);
     bool pooler_error = row->sqlstate != NULL && router->conf->log_pooler_errors;
+    if (row->sqlstate != NULL)
+        events_of_client(client, "end", reason, text);
     if (!router->conf->log_disconnections && !pooler_error)
         return;
     struct weir_log_who who;
@@ -317,7 +331,8 @@ static void end_client(struct client *client, enum weir_reason reason, const cha
     const struct weir_reason_row *row = weir_reason_row(reason);
     if (client->base.state == WEIR_CLIENT_CLOSED || client->base.state == WEIR_CLIENT_ENDING)
         return;
-    router->counters.reasons[reason]++;
+    struct destination *destination = client->destination;
+    (destination != NULL ? &destination->counters : &router->counters)->reasons[reason]++;
     log_end(client, reason, text);
     if (router->to_client.to == &client->base.stream)
         gather_flush(&router->to_client);
@@ -388,9 +403,14 @@ static void let_go(struct client *client)
 static void bury(struct server *server, bool lost)
 {
     struct weir_router *router = server->router;
+    struct weir_pool_counts before, after;
     server->phase = SERVER_CLOSED;
     weir_server_close(&server->base, false);
+    weir_pool_count(server->destination->pool, router->loop->now, &before);
     weir_pool_gone(&server->slot, lost, router->loop->now);
+    weir_pool_count(server->destination->pool, router->loop->now, &after);
+    if (after.generation != before.generation)
+        events_of_pool(server->destination, "invalidate", "older connections are asked before use");
     router_decide_later(router);
     router_doom_server(server);
 }
@@ -407,7 +427,8 @@ static void linger(struct server *server, enum server_phase phase)
 {
     static const uint8_t terminate[] = {'X', 0, 0, 0, 4};
     server->phase = SERVER_CLOSING;
-    server->deadline = server->router->loop->now + LINGER_LIMIT;
+    server->phase_at = server->router->loop->now;
+    server->deadline = server->phase_at + LINGER_LIMIT;
     if (server->slot.state != WEIR_POOL_CLOSING)
         weir_pool_closing(&server->slot, server->router->loop->now);
     weir_stream_resume(&server->base.stream);
@@ -434,9 +455,10 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         return;
     }
     enum server_phase phase = server->phase;
+    events_of_server(server, "close", reason, NULL);
     server->phase = SERVER_CLOSED;
     server->client = NULL;
-    router->counters.reasons[reason]++;
+    server->destination->counters.reasons[reason]++;
     struct weir_log_who who;
     char peer[128];
     router_who_server(server, &who, peer, sizeof(peer));
@@ -494,8 +516,9 @@ static void ping(struct server *server)
 {
     struct weir_router *router = server->router;
     const struct weir_pool_settings *settings = &server->destination->settings;
-    router->counters.pings++;
+    server->destination->counters.pings++;
     server->phase = SERVER_PINGING;
+    server->phase_at = router->loop->now;
     server->deadline =
         settings->pre_ping_timeout > 0 ? router->loop->now + settings->pre_ping_timeout : 0;
     weir_buffer_clear(&server->trouble);

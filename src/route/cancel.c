@@ -83,7 +83,8 @@ void cancel_server(struct server *server)
 {
     if (server->cancel != NULL || server->base.key == NULL)
         return;
-    server->router->counters.cancels++;
+    server->destination->counters.cancels++;
+    events_of_server(server, "cancel", WEIR_REASON_COUNT, NULL);
     weir_usec limit = server->destination->settings.cancel_wait_timeout;
     if (server->deadline == 0 && limit > 0)
         server->deadline = server->router->loop->now + limit;
@@ -97,7 +98,7 @@ void cancel_request(struct weir_router *router, uint32_t pid, const uint8_t *key
         console_cancel(client);
     } else if (client != NULL && client->base.state == WEIR_CLIENT_WAITING) {
         weir_pool_leave(&client->waiter, router->loop->now);
-        router->counters.cancels++;
+        client->destination->counters.cancels++;
         binding_refuse(client, WEIR_REASON_CANCELLED_WAITING, NULL, NULL, NULL);
     } else if (client != NULL && client->server != NULL && client->server->replies.count > 0 &&
                reply_head(&client->server->replies)->action != REPLY_SWALLOW) {

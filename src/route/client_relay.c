@@ -78,19 +78,6 @@ static enum step take_refused(struct client *client, const uint8_t *message, siz
     return alone || type == 'S' ? answer_refused(client) : STEP_MORE;
 }
 
-static void note_text(struct server *server, const uint8_t *text, size_t length)
-{
-    if (__builtin_expect(server->destination->settings.log_slow_queries == 0, 1))
-        return;
-    const uint8_t *end = memchr(text, '\0', length);
-    if (end != NULL)
-        length = (size_t)(end - text);
-    weir_buffer_clear(&server->slow_text);
-    length = smaller(length, server->router->conf->log_query_length);
-    if (!weir_buffer_append(&server->slow_text, text, length))
-        weir_buffer_clear(&server->slow_text);
-}
-
 static bool may_name_statement(const uint8_t *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -134,7 +121,7 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     server->unnamed_version = 0;
     if (sql_mentions_state(text, smaller(length, STATE_PREFIX)))
         server->dirt |= DIRT_SETTINGS;
-    note_text(server, text, length);
+    running_note(server, text, have < total ? length : length - 1);
     server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     *taken = pass(client, message, have, total);
@@ -470,7 +457,7 @@ static void on_readable(struct client *client)
     size_t length;
     enum weir_io io = weir_stream_receive(&client->base.stream, &bytes, &length);
     if (__builtin_expect(io == WEIR_IO_OK, 1)) {
-        client->router->counters.bytes_from_clients += length;
+        client->destination->counters.bytes_from_clients += length;
         if (__builtin_expect(weir_list_is_linked(&client->resume.link), 0))
             keep_for_resume(client, bytes, length);
         else if (relay(client, bytes, length) != STEP_GONE)
@@ -506,7 +493,7 @@ static void on_ending(struct client *client, unsigned events)
 static void on_drained(struct client *client)
 {
     if (client->server != NULL)
-        weir_stream_resume(&client->server->base.stream);
+        server_resume(client->server);
     if (client->input_blocked)
         weir_loop_defer(client->router->loop, &client->resume);
 }

@@ -13,6 +13,7 @@ static struct named_cap *cap_get(struct named_cap **caps, const char *name)
     if (cap == NULL) {
         cap = weir_alloc(sizeof(*cap) + strlen(name) + 1);
         memcpy(cap->name, name, strlen(name) + 1);
+        weir_list_init(&cap->destinations);
         HASH_ADD_STR(*caps, name, cap);
     }
     return cap;
@@ -142,6 +143,7 @@ struct destination *destination_get(struct weir_router *router, const char *data
     weir_list_init(&destination->servers);
     destination->database_cap = destination_database_cap(router, database);
     destination->user_cap = cap_get(&router->user_caps, user);
+    stats_begin_pool(destination);
     destination_configure(destination);
     struct weir_pool_cap *const caps[3] = {&destination->database_cap->servers,
                                            &destination->user_cap->servers, NULL};
@@ -155,6 +157,7 @@ struct destination *destination_get(struct weir_router *router, const char *data
 void destination_destroy(struct destination *destination)
 {
     HASH_DEL(destination->router->destinations, destination);
+    stats_end_pool(destination);
     weir_pool_destroy(destination->pool);
     admission_forget_greetings(destination);
     weir_parameters_clear(&destination->parameters);
@@ -237,8 +240,9 @@ struct server *destination_open_replication(struct destination *destination, str
         is_full(&destination->user_cap->servers))
         return NULL;
     struct server *server = make_server(destination);
-    server->pins = PIN_REPLICATION;
+    pins_set(server, PIN_REPLICATION);
     server->client = client;
+    client->logical = strcasecmp(client->base.login->replication, "database") == 0;
     client->server = server;
     server->replication = weir_alloc(sizeof(*server->replication));
     *server->replication = destination->target;
@@ -273,7 +277,11 @@ static void enter_pool(struct server *server)
     struct weir_router *router = server->router;
     struct weir_log_who who;
     char peer[128];
-    router->counters.server_connects++;
+    destination->counters.server_connects++;
+    server->connected_at = view_wall_now();
+    weir_histogram_add(&destination->latency.parts[WEIR_PART_CONNECT],
+                       router->loop->now - server->slot.opened_at);
+    events_of_server(server, "connect", WEIR_REASON_COUNT, NULL);
     if (router->conf->log_connections) {
         router_who_server(server, &who, peer, sizeof(peer));
         weir_log_info(&who, "server_connect", "backend pid %u", server->base.pid);
@@ -284,6 +292,7 @@ static void enter_pool(struct server *server)
     router_echo(server, "connect", NULL);
     if (server->pins & PIN_REPLICATION) {
         server->phase = SERVER_BOUND;
+        server->bound_at = router->loop->now;
         weir_profile_unref(server->settings);
         server->settings = weir_profile_ref(server->client->settings);
         weir_pool_opened_bound(&server->slot, router->loop->now);
@@ -327,8 +336,9 @@ static void on_failed(struct weir_server *base, const struct weir_server_failure
     struct weir_router *router = server->router;
     struct weir_log_who who;
     char peer[128];
-    router->counters.server_connect_failures++;
-    router->counters.reasons[failure->reason]++;
+    destination->counters.server_connect_failures++;
+    destination->counters.reasons[failure->reason]++;
+    events_of_server(server, "connect_failed", failure->reason, failure->text);
     router_who_server(server, &who, peer, sizeof(peer));
     weir_log_warning(&who, "server_connect_failed", "server login failed: %s", failure->text);
     remember_failure(destination, failure);

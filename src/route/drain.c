@@ -91,6 +91,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
             weir_log_info(NULL, "reload", "pool \"%s\"/\"%s\" has another target: it reconnects",
                           destination->database, destination->user);
             destination->parameters_known = false;
+            events_of_pool(destination, "reconnect", "the reload gave it another target");
             weir_pool_reconnect(destination->pool, router->loop->now);
         }
     }
@@ -99,6 +100,9 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     router->retired = retired;
     drain_create_pools(router);
     router_decide_later(router);
+    events_of_router(router, "reload", NULL, NULL);
+    weir_router_note_reload(router, NULL);
+    router->wall_reloaded_at = view_wall_now();
     weir_log_info(NULL, "reload", "configuration reloaded, %d settings changed", changes);
 }
 
@@ -109,6 +113,7 @@ void weir_router_drain(struct weir_router *router)
     router->draining = true;
     if (router->suspended)
         operator_end_suspension(router);
+    events_of_router(router, "drain", NULL, NULL);
     weir_log_info(NULL, "drain", "%d clients are told at their next transaction boundary",
                   router->client_count);
     weir_list_for_safe(link, &router->logging_in) {

@@ -26,6 +26,7 @@ struct statement *statement_get(struct weir_router *router, const uint8_t *body,
     fresh->length = (uint32_t)length;
     fresh->mentions_state = sql_mentions_state(body, length);
     fresh->references = 1;
+    fresh->id = ++router->next_text;
     HASH_ADD_KEYPTR(hh, router->statements, fresh->body, key_length, fresh);
     return fresh;
 }
@@ -73,6 +74,7 @@ void statement_add_name(struct client *client, struct client_statement *named)
 
 void statement_free_name(struct weir_router *router, struct client_statement *named)
 {
+    named->statement->clients -= named->name[0] != '\0';
     statement_unref(router, named->statement);
     free(named);
 }
@@ -107,6 +109,7 @@ struct client_statement *statement_make_name(struct client *client, const char *
     struct client_statement *named = weir_alloc(sizeof(*named) + length + 1);
     memcpy(named->name, name, length + 1);
     named->statement = statement;
+    statement->clients += length > 0;
     named->version = ++client->router->next_version;
     return named;
 }

@@ -29,8 +29,9 @@ static bool is_known(const struct weir_router *router, const char *database)
     return false;
 }
 
-static void log_action(const char *action, const char *database)
+static void log_action(struct weir_router *router, const char *action, const char *database)
 {
+    events_of_router(router, action, database, NULL);
     struct weir_log_who who = {.database = database};
     weir_log_info(database != NULL ? &who : NULL, "operator", "%s%s", action,
                   database == NULL ? ": all databases" : "");
@@ -102,7 +103,7 @@ enum weir_operator_result weir_operator_pause(struct weir_router *router, const 
         return WEIR_OPERATOR_NO_DATABASE;
     if (!set_paused(router, database, true))
         return WEIR_OPERATOR_ALREADY;
-    log_action("pause", database);
+    log_action(router, "pause", database);
     apply_pause(router, database);
     return WEIR_OPERATOR_DONE;
 }
@@ -137,7 +138,7 @@ enum weir_operator_result weir_operator_resume(struct weir_router *router, const
     bool suspended = database == NULL && router->suspended;
     if (!set_paused(router, database, false) && !suspended)
         return WEIR_OPERATOR_NOT;
-    log_action("resume", database);
+    log_action(router, "resume", database);
     if (suspended)
         operator_end_suspension(router);
     struct destination *destination, *next;
@@ -157,7 +158,7 @@ enum weir_operator_result weir_operator_suspend(struct weir_router *router)
         return WEIR_OPERATOR_DRAINING;
     if (router->suspended)
         return WEIR_OPERATOR_ALREADY;
-    log_action("suspend", NULL);
+    log_action(router, "suspend", NULL);
     router->suspended = true;
     weir_list_for(link, &router->logging_in)
         weir_stream_pause(&weir_container_of(link, struct client, base.link)->base.stream);
@@ -220,7 +221,7 @@ enum weir_operator_result weir_operator_disable(struct weir_router *router, cons
         return WEIR_OPERATOR_NO_DATABASE;
     if (!set_disabled(router, database, true))
         return WEIR_OPERATOR_ALREADY;
-    log_action("disable", database);
+    log_action(router, "disable", database);
     return WEIR_OPERATOR_DONE;
 }
 
@@ -230,7 +231,7 @@ enum weir_operator_result weir_operator_enable(struct weir_router *router, const
         return WEIR_OPERATOR_NO_DATABASE;
     if (!set_disabled(router, database, false))
         return WEIR_OPERATOR_NOT;
-    log_action("enable", database);
+    log_action(router, "enable", database);
     return WEIR_OPERATOR_DONE;
 }
 
@@ -238,7 +239,7 @@ enum weir_operator_result weir_operator_reconnect(struct weir_router *router, co
 {
     if (!is_known(router, database))
         return WEIR_OPERATOR_NO_DATABASE;
-    log_action("reconnect", database);
+    log_action(router, "reconnect", database);
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         if (is_meant(destination, database))
@@ -297,7 +298,7 @@ enum weir_operator_result weir_operator_kill(struct weir_router *router, const c
 {
     if (!is_known(router, database))
         return WEIR_OPERATOR_NO_DATABASE;
-    log_action("kill", database);
+    log_action(router, "kill", database);
     set_paused(router, database, true);
     apply_pause(router, database);
     end_clients(router, database);

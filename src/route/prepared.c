@@ -26,6 +26,7 @@ void prepared_retire(struct server *server, struct prepared *copy)
 {
     HASH_DEL(server->prepared, copy);
     server->prepared_count--;
+    copy->statement->servers--;
     weir_list_remove(&copy->link);
     weir_list_push_back(&server->prepared_dead, &copy->link);
 }
@@ -77,7 +78,7 @@ static void evict(struct server *server)
         struct prepared *copy = weir_container_of(oldest, struct prepared, link);
         if (copy->binding == server->binding)
             return;
-        server->router->counters.statements_evicted++;
+        server->destination->counters.statements_evicted++;
         close_copy(server, copy);
     }
 }
@@ -112,6 +113,7 @@ struct prepared *prepared_make(struct server *server, struct statement *statemen
     HASH_ADD_PTR(server->prepared, statement, copy);
     weir_list_push_back(&server->prepared_order, &copy->link);
     server->prepared_count++;
+    statement->servers++;
     return copy;
 }
 
@@ -126,7 +128,7 @@ void prepared_emit_parse(struct server *server, const char *name, const uint8_t 
     gather_copy(out, head, sizeof(head));
     gather_copy(out, name, name_size);
     gather_copy(out, body, length);
-    server->router->counters.server_parses++;
+    server->destination->counters.server_parses++;
 }
 
 void prepared_emit_describe(struct server *server, const char *name)

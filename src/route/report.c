@@ -4,44 +4,22 @@
 #include <string.h>
 
 #include "router.h"
+#include "weir/view.h"
 
-struct holders {
-    int running, idle_in_transaction, slow_reader, pinned, settling;
-    weir_usec oldest;
-};
-
-static void count_holders(const struct destination *destination, struct holders *holders)
+static void print_holders(const struct weir_view_holders *holders, char *text, size_t size)
 {
-    *holders = (struct holders){0};
-    weir_usec now = destination->router->loop->now;
-    weir_list_for(link, &destination->servers) {
-        const struct server *server = weir_container_of(link, struct server, link);
-        if (server->phase == SERVER_SETTLING)
-            holders->settling++;
-        if (server->phase != SERVER_BOUND || server->client == NULL)
-            continue;
-        if (now - server->bound_at > holders->oldest)
-            holders->oldest = now - server->bound_at;
-        if (weir_stream_unsent(&server->client->base.stream) > 0)
-            holders->slow_reader++;
-        else if (server->replies.count > 0)
-            holders->running++;
-        else if (server->status != 'I')
-            holders->idle_in_transaction++;
-        else
-            holders->pinned++;
-    }
+    snprintf(text, size,
+             "The connections are held by: %d running, %d idle in transaction, %d slow reader, "
+             "%d pinned or session, %d being cleaned; the longest for %.1f s.",
+             holders->running, holders->idle_in_transaction, holders->slow_reader, holders->pinned,
+             holders->settling, (double)holders->oldest / 1e6);
 }
 
 void report_holders(const struct destination *destination, char *text, size_t size)
 {
-    struct holders holders;
-    count_holders(destination, &holders);
-    snprintf(text, size,
-             "The connections are held by: %d running, %d idle in transaction, %d slow reader, "
-             "%d pinned or session, %d being cleaned; the longest for %.1f s.",
-             holders.running, holders.idle_in_transaction, holders.slow_reader, holders.pinned,
-             holders.settling, (double)holders.oldest / 1e6);
+    struct weir_view_holders holders;
+    view_holders(destination, &holders);
+    print_holders(&holders, text, size);
 }
 
 void report_slow_query(struct server *server)
@@ -50,14 +28,14 @@ void report_slow_query(struct server *server)
     char peer[128];
     if (server->client == NULL)
         return;
-    server->router->counters.slow_queries++;
+    const char *text;
+    size_t length, limit = server->router->conf->log_query_length;
+    running_text(server, &text, &length);
+    server->destination->counters.slow_queries++;
     router_who_client(server->client, &who, peer, sizeof(peer));
     weir_log_warning(&who, "slow_query", "duration=%.3f ms backend=%u text=%.*s",
                      (double)(server->router->loop->now - server->query_at) / 1e3, server->base.pid,
-                     (int)weir_buffer_length(&server->slow_text),
-                     weir_buffer_length(&server->slow_text) > 0
-                         ? (const char *)weir_buffer_bytes(&server->slow_text)
-                         : "");
+                     (int)(length < limit ? length : limit), length > 0 ? text : "");
 }
 
 static void report_counter(void *context, const char *name, const char *help, uint64_t value)
@@ -65,53 +43,52 @@ static void report_counter(void *context, const char *name, const char *help, ui
     weir_log_info(NULL, "counter", "%s=%llu", name, (unsigned long long)value);
 }
 
-static void report_destination(const struct destination *destination)
+static void report_pool(void *context, const struct weir_view_pool *pool)
 {
-    struct weir_pool_counts counts;
+    const struct weir_pool_counts *counts = &pool->counts;
     char holders[256];
-    weir_pool_count(destination->pool, destination->router->loop->now, &counts);
-    report_holders(destination, holders, sizeof(holders));
-    weir_log_info(NULL, "pool",
-                  "database=%s user=%s clients=%d opening=%d idle=%d checking=%d active=%d "
-                  "closing=%d waiting=%d oldest_wait_ms=%.1f ceiling=%d generation=%u%s%s",
-                  destination->database, destination->user, destination->clients, counts.opening,
-                  counts.idle, counts.checking, counts.active, counts.closing, counts.waiting,
-                  (double)counts.oldest_wait / 1e3, weir_pool_ceiling(destination->pool),
-                  counts.generation, counts.failing ? " failing" : "",
-                  counts.paused ? " paused" : "");
-    weir_log_info(NULL, "holders", "database=%s user=%s %s", destination->database,
-                  destination->user, holders);
+    print_holders(&pool->holders, holders, sizeof(holders));
+    weir_log_info(
+        NULL, "pool",
+        "database=%s user=%s clients=%d opening=%d idle=%d checking=%d active=%d "
+        "closing=%d waiting=%d oldest_wait_ms=%.1f ceiling=%d generation=%u%s%s%s%s",
+        pool->database, pool->user, pool->clients, counts->opening, counts->idle, counts->checking,
+        counts->active, counts->closing, counts->waiting, (double)counts->oldest_wait / 1e3,
+        pool->ceiling, counts->generation, counts->failing ? " failing" : "",
+        counts->paused ? " paused" : "",
+        pool->limit == WEIR_LIMIT_NONE ? "" : " limit=", weir_view_limit_name(pool->limit));
+    weir_log_info(NULL, "holders", "database=%s user=%s %s", pool->database, pool->user, holders);
 }
 
-static void report_waits(const struct weir_router *router)
+static void report_wait(void *context, const struct weir_view_client *client)
 {
-    weir_list_for(link, &router->clients) {
-        const struct client *client = weir_container_of(link, struct client, link);
-        if (client->base.state != WEIR_CLIENT_WAITING)
-            continue;
-        struct weir_log_who who;
-        char peer[128];
-        router_who_client(client, &who, peer, sizeof(peer));
-        weir_log_info(&who, "wait", "position=%d since_ms=%.1f",
-                      weir_pool_position(&client->waiter),
-                      (double)(router->loop->now - client->since) / 1e3);
-    }
+    if (client->state != WEIR_CLIENT_WAITING)
+        return;
+    char peer[128];
+    weir_address_print(&client->address, peer, sizeof(peer));
+    const struct weir_log_who who = {
+        .kind = "client",
+        .id = client->id,
+        .database = client->database,
+        .user = client->user,
+        .peer = peer,
+    };
+    weir_log_info(&who, "wait", "position=%d since_ms=%.1f", client->wait_position,
+                  (double)client->wait / 1e3);
 }
 
 void weir_router_report(struct weir_router *router)
 {
-    struct destination *destination, *next;
-    HASH_ITER(hh, router->destinations, destination, next)
-        report_destination(destination);
-    report_waits(router);
-    weir_counters_walk(&router->counters, report_counter, NULL);
+    const struct weir_counters *counters = stats_counters(router);
+    weir_view_pools(router, report_pool, NULL);
+    weir_view_clients(router, report_wait, NULL);
+    weir_counters_walk(counters, report_counter, NULL);
     for (int i = 0; i < WEIR_REASON_COUNT; i++)
-        if (router->counters.reasons[i] > 0)
+        if (counters->reasons[i] > 0)
             weir_log_info(NULL, "counter", "reason_%s=%llu",
                           weir_reason_row((enum weir_reason)i)->name,
-                          (unsigned long long)router->counters.reasons[i]);
-    if (router->loop->longest_turn > router->longest_turn)
-        router->longest_turn = router->loop->longest_turn;
+                          (unsigned long long)counters->reasons[i]);
+    stats_note_turns(router);
     weir_log_info(NULL, "counter", "clients=%d", router->client_count);
     weir_log_info(NULL, "counter", "longest_turn_usec=%lld", (long long)router->longest_turn);
     router->longest_turn = 0;
@@ -120,13 +97,14 @@ void weir_router_report(struct weir_router *router)
 
 void weir_router_log_stats(struct weir_router *router)
 {
-    const struct weir_counters *counters = &router->counters;
+    const struct weir_counters *counters = stats_counters(router);
+    const struct weir_histogram *waits = &stats_latency(router)->parts[WEIR_PART_WAIT];
     weir_log_info(NULL, "stats",
                   "clients=%d transactions=%llu queries=%llu waits=%llu wait_p99_us=%lld "
                   "bytes_in=%llu bytes_out=%llu",
                   router->client_count, (unsigned long long)counters->transactions,
                   (unsigned long long)counters->queries, (unsigned long long)counters->waits,
-                  (long long)weir_histogram_quantile(&router->wait_times, 0.99),
+                  (long long)weir_histogram_quantile(waits, 0.99),
                   (unsigned long long)counters->bytes_from_clients,
                   (unsigned long long)counters->bytes_from_servers);
 }

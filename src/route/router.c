@@ -104,7 +104,9 @@ static void free_server(struct server *server)
     weir_profile_unref(server->initial);
     weir_profile_unref(server->learned);
     weir_buffer_clear(&server->trouble);
-    weir_buffer_clear(&server->slow_text);
+    running_forget(server);
+    free(server->text);
+    pins_free(server);
     weir_server_fini(&server->base);
     if (server->replication != NULL) {
         free((char *)(uintptr_t)server->replication->database);
@@ -162,6 +164,12 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->auth = weir_auth_context_create();
     router->profiles = weir_profile_set_create();
     router->group = weir_pool_group_create(seed);
+    router->stats = stats_create();
+    router->events = events_create();
+    router->started_at = loop->now;
+    router->wall_started_at = view_wall_now();
+    router->wall_reloaded_at = router->wall_started_at;
+    router->wall_offset = router->wall_started_at - loop->now;
     weir_list_init(&router->logging_in);
     weir_list_init(&router->clients);
     weir_list_init(&router->consoles);
@@ -217,6 +225,7 @@ static void free_caps(struct named_cap **caps)
     struct named_cap *cap, *next;
     HASH_ITER(hh, *caps, cap, next) {
         HASH_DEL(*caps, cap);
+        free(cap->stats);
         free(cap);
     }
 }
@@ -243,6 +252,8 @@ void weir_router_destroy(struct weir_router *router)
     weir_user_file_destroy(router->users);
     drain_free_retired(router);
     weir_conf_destroy(router->conf);
+    stats_destroy(router->stats);
+    events_destroy(router->events);
     free(router->slots);
     free(router->reload_problem);
     free(router);
@@ -257,6 +268,8 @@ void weir_router_note_reload(struct weir_router *router, const char *problem)
 {
     free(router->reload_problem);
     router->reload_problem = problem != NULL ? weir_strdup(problem) : NULL;
+    if (problem != NULL)
+        events_of_router(router, "reload_failed", NULL, problem);
 }
 
 void weir_router_accept(void *context, int fd, const struct weir_address *peer)
@@ -265,6 +278,7 @@ void weir_router_accept(void *context, int fd, const struct weir_address *peer)
     struct client *client = weir_alloc(sizeof(*client));
     client->router = router;
     client->base.id = ++router->next_client_id;
+    client->connected_at = view_wall_now();
     client->resume.run = client_relay_resume;
     router->client_count++;
     router->counters.client_connections++;

@@ -10,14 +10,20 @@
  *   settling.c      a server after its client  upkeep.c        time-outs
  *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
  *   console.c       clients of the console     operator.c      what an operator may do
+ *   running.c       the statement that runs    pins.c          what keeps a client where it is
+ *   events.c        the last events            stats.c         totals that outlive pools
+ *   view*.c         what operators see
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
 
 #include <uthash.h>
 
+#include "events.h"
 #include "gather.h"
+#include "pins.h"
 #include "reply_queue.h"
+#include "stats.h"
 #include "weir/backend.h"
 #include "weir/conf.h"
 #include "weir/log.h"
@@ -42,6 +48,8 @@ struct named_cap {
     int clients;
     bool paused;   /* of a database: its pools, and those that are created later, give nothing */
     bool disabled; /* of a database: no new logins */
+    struct weir_list destinations; /* of a database: destination.by_database; else not linked */
+    struct database_stats *stats;  /* of a database, else NULL */
     char name[];
 };
 
@@ -68,7 +76,9 @@ struct destination {
     struct weir_buffer last_error;     /* body of the last ErrorResponse at login */
     char *last_problem;                /* its text, or what else went wrong */
     enum weir_reason last_reason;
+    struct weir_list by_database; /* database_cap->destinations */
     struct weir_counters counters;
+    struct weir_latency latency;
     int clients;
     weir_usec empty_since;
     char key[]; /* database, zero byte, user: with its length the hash key */
@@ -141,7 +151,7 @@ struct server {
     enum copy_state copy : 8;
     enum pipeline_state pipeline : 8;
     enum clean_step clean_step : 8;
-    uint8_t pins;
+    uint8_t pins; /* see pins_set */
     uint8_t dirt;
     uint8_t pins_learned;      /* rows of the question so far */
     char status;               /* of the last ReadyForQuery: I, T or E */
@@ -168,10 +178,20 @@ struct server {
     const struct weir_profile *learned;     /* rows of the settings question so far */
     struct weir_buffer trouble; /* body of the error that answered one of our own queries */
     weir_usec bound_at;
-    weir_usec query_at;           /* the running query began */
-    weir_usec idle_at;            /* the last one ended */
-    weir_usec deadline;           /* of login, ping or settling; 0: none */
-    struct weir_buffer slow_text; /* text of the running query when slow queries are logged */
+    weir_usec began_at;    /* the transaction began, 0: none since the last one ended */
+    weir_usec query_at;    /* the running query began */
+    weir_usec idle_at;     /* the last one ended */
+    weir_usec busy_usec;   /* of this transaction: between queries and their answers */
+    weir_usec client_usec; /* and of that the client did not read */
+    weir_usec paused_at;   /* since when it does not, while the stream is paused */
+    weir_usec phase_at;    /* pinging, settling or closing began */
+    weir_usec deadline;    /* of login, ping or settling; 0: none */
+    int64_t connected_at;  /* wall clock */
+    char *text;            /* of the statement that ran last, running.c */
+    struct statement *text_of;
+    uint32_t text_length;
+    uint32_t text_room;
+    struct pin_notes *pin_notes;
     enum weir_reason close_reason;
 };
 
@@ -212,10 +232,14 @@ struct client {
     uint32_t body_left;
     enum body_sink body_sink : 8;
     enum intake intake : 8;
-    bool cancel_wanted; /* what is kept of its input is to be cancelled when it is sent */
-    bool counted;       /* in the client counts of its destination */
-    bool input_blocked; /* reading is paused until the server side drains */
-    weir_usec since;    /* when the present state began, coarse */
+    bool cancel_wanted;     /* what is kept of its input is to be cancelled when it is sent */
+    bool counted;           /* in the client counts of its destination */
+    bool input_blocked;     /* reading is paused until the server side drains */
+    bool logical;           /* replication=database */
+    uint32_t position;      /* in the queue, while a view is made */
+    weir_usec since;        /* when the present state began, coarse */
+    weir_usec requested_at; /* the last request of the last transaction, 0: none */
+    int64_t connected_at;   /* wall clock */
 };
 
 struct weir_router {
@@ -251,10 +275,16 @@ struct weir_router {
     uint64_t next_server_id;
     uint64_t next_version;
     uint64_t next_binding;
+    uint64_t next_text;
     struct weir_counters counters;
-    struct weir_histogram wait_times;
-    struct weir_histogram transaction_times;
-    weir_usec longest_turn; /* since start */
+    struct stats *stats;
+    struct events *events;
+    weir_usec started_at;
+    int64_t wall_offset;     /* of the wall clock from loop->now, refreshed now and then */
+    int64_t wall_started_at; /* wall clock */
+    int64_t wall_reloaded_at;
+    weir_usec longest_turn; /* since the last report */
+    weir_usec longest_ever;
     bool draining;
     bool paused;             /* what a database that nobody has named yet is; likewise... */
     bool disabled;           /* ...this */
@@ -369,6 +399,8 @@ void client_relay_resume(struct weir_task *task);
 void server_relay_event(struct weir_stream *stream, unsigned events);
 /* Everything read has been dealt with: is the server free, or due for its next step? */
 void server_at_rest(struct server *server);
+/* Reads from the server again, if that was paused for a slow client. */
+void server_resume(struct server *server);
 /* An ordered reply is due: queue it. */
 void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
                    enum reply_purpose purpose, void *subject);
@@ -379,7 +411,11 @@ void server_expect(struct server *server, enum reply_kind kind, enum reply_actio
 struct statement {
     UT_hash_handle hh;
     uint32_t references;
-    uint32_t length; /* of the body; the key goes on with the search_path */
+    uint32_t length;  /* of the body; the key goes on with the search_path */
+    uint32_t clients; /* names that clients have for it */
+    uint32_t servers; /* connections that have it prepared */
+    uint64_t binds;
+    uint64_t id;
     bool mentions_state;
     uint8_t body[]; /* as in Parse, after the name: text, zero byte, number of types, types */
 };
@@ -519,6 +555,40 @@ void drain_free_retired(struct weir_router *router);
 
 /* Clients are read again. */
 void operator_end_suspension(struct weir_router *router);
+
+/* --- running.c ------------------------------------------------------------------------- */
+
+/* A statement was sent whose text begins so. */
+void running_note(struct server *server, const uint8_t *text, size_t length);
+/* A prepared statement of the dictionary was sent; server->text_of tells when it is the same. */
+void running_refer_to(struct server *server, struct statement *statement);
+void running_forget(struct server *server);
+/* The statement that runs or ran last; *length 0: not known. Not zero-terminated. */
+void running_text(const struct server *server, const char **text, size_t *length);
+
+/* --- view.c ---------------------------------------------------------------------------- */
+
+struct weir_view_statement;
+
+int64_t view_wall_now(void);
+/* Of an instant of the loop's clock, 0 stays 0. */
+int64_t view_wall(const struct weir_router *router, weir_usec instant);
+const char *view_application_name(const struct weir_profile *settings);
+/* What the server connection runs, or ran last. */
+void view_server_statement(const struct server *server, struct weir_view_statement *statement);
+/* What the client asks for next, as far as it is kept here. */
+void view_client_statement(const struct client *client, struct weir_view_statement *statement);
+
+/* --- view_prepared.c ------------------------------------------------------------------- */
+
+/* A name of the client, the empty one included; NULL: unknown. */
+const struct client_statement *view_named(const struct client *client, const char *name,
+                                          size_t length);
+
+/* --- view_pools.c ---------------------------------------------------------------------- */
+
+struct weir_view_holders;
+void view_holders(const struct destination *destination, struct weir_view_holders *holders);
 
 /* --- report.c -------------------------------------------------------------------------- */
 

@@ -19,8 +19,11 @@ static size_t smaller(size_t left, size_t right)
 void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
                    enum reply_purpose purpose, void *subject)
 {
-    if (server->replies.count == 0)
+    if (server->replies.count == 0) {
         server->query_at = server->router->loop->now;
+        if (server->began_at == 0)
+            server->began_at = server->query_at;
+    }
     struct reply *reply = reply_push(&server->replies);
     reply->kind = (uint8_t)kind;
     reply->action = (uint8_t)action;
@@ -84,10 +87,10 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
             server->dirt |= asks[i].dirt;
     if (tag_is(body, length, "PREPARE")) {
         server->sql_prepared++;
-        server->pins |= PIN_SQL_PREPARED;
+        pins_set(server, server->pins | PIN_SQL_PREPARED);
         server->dirt |= DIRT_STATE;
     } else if (tag_is(body, length, "LISTEN")) {
-        server->pins |= PIN_LISTEN;
+        pins_set(server, server->pins | PIN_LISTEN);
         server->dirt |= DIRT_STATE;
     } else if (tag_is(body, length, "DEALLOCATE")) {
         statement_on_deallocate(server);
@@ -95,7 +98,7 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
         statement_on_deallocate_all(server);
     } else if (tag_is(body, length, "DISCARD ALL")) {
         statement_on_deallocate_all(server);
-        server->pins = 0;
+        pins_set(server, 0);
         server->dirt &= (uint8_t)~DIRT_STATE;
     } else if (server->pins & (PIN_TEMPORARY | PIN_HELD_CURSOR) &&
                (tag_is(body, length, "COMMIT") || tag_is(body, length, "ROLLBACK"))) {
@@ -389,12 +392,10 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
 
 static void count_query(struct server *server)
 {
-    struct weir_router *router = server->router;
-    router->counters.queries++;
     server->answered++;
     server->destination->counters.queries++;
     weir_usec limit = server->destination->settings.log_slow_queries;
-    if (__builtin_expect(limit > 0, 0) && router->loop->now - server->query_at >= limit)
+    if (__builtin_expect(limit > 0, 0) && server->idle_at - server->query_at >= limit)
         report_slow_query(server);
 }
 
@@ -408,17 +409,20 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     reply_pop(&server->replies);
     server->status = (char)message[WEIR_WIRE_HEADER];
     server->idle_at = server->router->loop->now;
+    server->busy_usec += server->idle_at - server->query_at;
     server->copy = COPY_NONE;
     server->timed_out = false;
     if (done.action == REPLY_FORWARD) {
         forward(server, message, total);
         count_query(server);
         if (server->replies.count > 0)
-            server->query_at = server->router->loop->now;
+            server->query_at = server->idle_at;
         if (server->client != NULL && server->client->input_blocked)
             weir_loop_defer(server->router->loop, &server->client->resume);
         return STEP_MORE;
     }
+    if (server->replies.count > 0)
+        server->query_at = server->idle_at;
     switch (done.purpose) {
     case PURPOSE_SETTINGS:
         settings_on_synced(server);
@@ -650,8 +654,20 @@ static void mind_pressure(struct server *server)
     if (client != NULL && client->input_blocked && server->replies.count < REPLIES_RESUME)
         weir_loop_defer(server->router->loop, &client->resume);
     if (client != NULL &&
-        weir_stream_unsent(&client->base.stream) > server->router->conf->client_memory_limit)
+        weir_stream_unsent(&client->base.stream) > server->router->conf->client_memory_limit) {
         weir_stream_pause(&server->base.stream);
+        server->paused_at = server->router->loop->now;
+    }
+}
+
+void server_resume(struct server *server)
+{
+    if (__builtin_expect(!server->base.stream.paused, 1))
+        return;
+    if (server->paused_at > 0)
+        server->client_usec += server->router->loop->now - server->paused_at;
+    server->paused_at = 0;
+    weir_stream_resume(&server->base.stream);
 }
 
 static void on_readable(struct server *server)
@@ -673,7 +689,7 @@ static void on_readable(struct server *server)
             binding_lose_server(server, WEIR_REASON_SERVER_LOST);
         return;
     }
-    router->counters.bytes_from_servers += length;
+    server->destination->counters.bytes_from_servers += length;
     struct client *client = server->client;
     gather_begin(&router->to_client, client != NULL ? &client->base.stream : NULL);
     const uint8_t *at = bytes, *end = bytes + length;

@@ -189,7 +189,7 @@ bool settings_sync(struct server *server, struct client *client)
     weir_buffer_clear(&server->trouble);
     server->unnamed_version = 0;
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_SETTINGS, NULL);
-    server->router->counters.setting_syncs++;
+    server->destination->counters.setting_syncs++;
     if (!difference.may_fail) {
         weir_profile_unref(server->settings);
         server->settings = weir_profile_ref(wanted);
@@ -418,7 +418,7 @@ void settings_on_learned(struct server *server)
         weir_buffer_clear(&server->trouble);
         return;
     }
-    server->pins = (uint8_t)((server->pins & ~PINS_ASKED) | server->pins_learned);
+    pins_set(server, (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned);
     if (server->pins != 0)
         server->dirt |= DIRT_STATE;
     take_profile(&server->settings, weir_profile_ref(learned));

@@ -65,8 +65,9 @@ void settling_begin(struct server *server, bool cancel)
     struct weir_router *router = server->router;
     weir_usec limit = server->destination->settings.cancel_wait_timeout;
     server->phase = SERVER_SETTLING;
+    server->phase_at = router->loop->now;
     server->deadline = router->loop->now + (limit > 0 ? limit : 10 * WEIR_SEC);
-    weir_stream_resume(&server->base.stream);
+    server_resume(server);
     mute(server);
     if (server->farewell || server->pins & PIN_REPLICATION || !close_batch(server)) {
         binding_lose_server(server, server->pins & PIN_REPLICATION ? WEIR_REASON_REPLICATION_DONE
@@ -74,7 +75,7 @@ void settling_begin(struct server *server, bool cancel)
         return;
     }
     if (cancel && server->replies.count > 0) {
-        router->counters.server_reuses++;
+        server->destination->counters.server_reuses++;
         cancel_server(server);
     }
     settling_go_on(server);
@@ -83,7 +84,7 @@ void settling_begin(struct server *server, bool cancel)
 static void finish(struct server *server)
 {
     struct weir_router *router = server->router;
-    server->pins = 0;
+    pins_set(server, 0);
     server->dirt = 0;
     server->discarded = false;
     server->sql_prepared = 0;
@@ -104,7 +105,7 @@ static void after_reset(struct server *server)
     weir_profile_unref(server->settings);
     server->settings = weir_profile_empty(server->router->profiles);
     server->dirt = 0;
-    server->pins = 0;
+    pins_set(server, 0);
 }
 
 void settling_go_on(struct server *server)

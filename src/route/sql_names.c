@@ -23,7 +23,7 @@ static void materialise(struct client *client, struct client_statement *named)
     named->materialised = true;
     named->referred = true;
     server->sql_prepared++;
-    server->pins |= PIN_SQL_PREPARED;
+    pins_set(server, server->pins | PIN_SQL_PREPARED);
     server->dirt |= DIRT_STATE;
 }
 
@@ -57,7 +57,7 @@ void statement_on_deallocate(struct server *server)
         client->deallocating = NULL;
     }
     if (server->sql_prepared > 0 && --server->sql_prepared == 0)
-        server->pins &= (uint8_t)~PIN_SQL_PREPARED;
+        pins_set(server, server->pins & ~(unsigned)PIN_SQL_PREPARED);
 }
 
 /* Only what was answered before is gone: Parses later in the same batch survive. */
@@ -69,7 +69,7 @@ void statement_on_deallocate_all(struct server *server)
             prepared_retire(server, copy);
     }
     server->sql_prepared = 0;
-    server->pins &= (uint8_t)~PIN_SQL_PREPARED;
+    pins_set(server, server->pins & ~(unsigned)PIN_SQL_PREPARED);
     struct client *client = server->client;
     if (client == NULL)
         return;

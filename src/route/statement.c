@@ -149,7 +149,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     struct client_statement *named = statement_find_name(client, name, name_length);
     if (names_in_doubt(server) || (named != NULL && may_deallocate(server)))
         return statement_hold(client);
-    router->counters.client_parses++;
+    server->destination->counters.client_parses++;
     if (named != NULL) {
         parse_duplicate(client, name, body, (size_t)(end - body));
         return STEP_MORE;
@@ -312,7 +312,10 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
         return STEP_WAIT;
-    client->router->counters.binds++;
+    server->destination->counters.binds++;
+    named->statement->binds++;
+    if (server->text_of != named->statement)
+        running_refer_to(server, named->statement);
     if (use == USE_REFUSED && server->status != 'E')
         purpose = PURPOSE_PLAN_CHANGED;
     emit_bind_head(server, total, portal, portal_length, name_length,

@@ -44,10 +44,11 @@ static void tick_running(struct client *client, weir_usec now)
     if (head != NULL && !server->timed_out &&
         is_over(settings->query_timeout, server->query_at, now)) {
         server->timed_out = true;
-        client->router->counters.reasons[WEIR_REASON_QUERY_TIMEOUT]++;
+        server->destination->counters.reasons[WEIR_REASON_QUERY_TIMEOUT]++;
+        events_of_client(client, "timeout", WEIR_REASON_QUERY_TIMEOUT, NULL);
         cancel_server(server);
     }
-    if (is_over(settings->transaction_timeout, server->bound_at, now))
+    if (is_over(settings->transaction_timeout, server->began_at, now))
         binding_end_client(client, WEIR_REASON_TRANSACTION_TIMEOUT, NULL);
     else if (head == NULL && is_over(settings->idle_transaction_timeout, server->idle_at, now))
         binding_end_client(client, WEIR_REASON_IDLE_TRANSACTION_TIMEOUT, NULL);
@@ -151,16 +152,17 @@ static void tick_servers(struct weir_router *router)
  */
 void upkeep_tick(struct weir_router *router)
 {
-    if (router->loop->longest_turn > router->longest_turn)
-        router->longest_turn = router->loop->longest_turn;
+    stats_note_turns(router);
     tick_logins(router);
     tick_servers(router);
+    stats_tick(router);
     router->ticks++;
     if (router->draining || router->ticks % 5 == 0)
         tick_clients(router);
     if (router->ticks % 100 == 0) {
         destination_collect(router);
         drain_free_retired(router);
+        router->wall_offset = view_wall_now() - router->loop->now;
     }
     weir_pool_tick(router->group, router->loop->now);
     if (weir_pool_has_decisions(router->group))

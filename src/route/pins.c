@@ -1,0 +1,148 @@
+#include "pins.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+#include "weir/view.h"
+
+_Static_assert((int)PIN_SQL_PREPARED == (int)WEIR_PIN_SQL_PREPARED &&
+                   (int)PIN_LISTEN == (int)WEIR_PIN_LISTEN &&
+                   (int)PIN_REPLICATION == (int)WEIR_PIN_REPLICATION &&
+                   (int)PIN_ADVISORY_LOCK == (int)WEIR_PIN_ADVISORY_LOCK &&
+                   (int)PIN_HELD_CURSOR == (int)WEIR_PIN_HELD_CURSOR &&
+                   (int)PIN_TEMPORARY == (int)WEIR_PIN_TEMPORARY &&
+                   (int)PIN_TEMPORARY == 1 << (PIN_KINDS - 1),
+               "pins are shown by the same bits");
+
+static const struct {
+    const char *name;
+    const char *release;
+} rows[] = {
+    {"SQL PREPARE", "DEALLOCATE of the statement, or prepare by the protocol instead"},
+    {"LISTEN", "UNLISTEN *, or end the session"},
+    {"replication", "end the session"},
+    {"advisory lock", "pg_advisory_unlock_all(), or end the session"},
+    {"WITH HOLD cursor", "CLOSE of the cursor, or end the session"},
+    {"temporary object", "DROP of the object, DISCARD TEMP, or end the session"},
+    {"session mode", "pool_mode = transaction, or end the session"},
+};
+
+static size_t row_of(enum weir_view_pin pin)
+{
+    return (size_t)__builtin_ctz((unsigned)pin);
+}
+
+const char *weir_view_pin_name(enum weir_view_pin pin)
+{
+    return rows[row_of(pin)].name;
+}
+
+const char *weir_view_pin_release(enum weir_view_pin pin)
+{
+    return rows[row_of(pin)].release;
+}
+
+static void begin_note(struct server *server, int kind)
+{
+    if (server->pin_notes == NULL)
+        server->pin_notes = weir_alloc(sizeof(*server->pin_notes));
+    const char *text;
+    size_t length;
+    running_text(server, &text, &length);
+    if (length > server->router->conf->track_statements)
+        length = server->router->conf->track_statements;
+    server->pin_notes->of[kind].since = server->router->loop->now;
+    if (length > 0) {
+        server->pin_notes->of[kind].text = weir_strndup(text, length);
+        server->pin_notes->of[kind].length = length;
+    }
+    if (server->client != NULL)
+        events_of_server(server, "pin", WEIR_REASON_COUNT, rows[kind].name);
+}
+
+static void end_note(struct server *server, int kind)
+{
+    if (server->pin_notes == NULL)
+        return;
+    free(server->pin_notes->of[kind].text);
+    memset(&server->pin_notes->of[kind], 0, sizeof(server->pin_notes->of[kind]));
+    if (server->phase != SERVER_CLOSED)
+        events_of_server(server, "unpin", WEIR_REASON_COUNT, rows[kind].name);
+}
+
+void pins_set(struct server *server, unsigned pins)
+{
+    unsigned old = server->pins;
+    if (__builtin_expect(old == pins, 1))
+        return;
+    server->pins = (uint8_t)pins;
+    for (int kind = 0; kind < PIN_KINDS; kind++) {
+        if (pins & ~old & 1u << kind)
+            begin_note(server, kind);
+        else if (old & ~pins & 1u << kind)
+            end_note(server, kind);
+    }
+    if (pins == 0)
+        pins_free(server);
+}
+
+void pins_free(struct server *server)
+{
+    for (int kind = 0; server->pin_notes != NULL && kind < PIN_KINDS; kind++)
+        free(server->pin_notes->of[kind].text);
+    free(server->pin_notes);
+    server->pin_notes = NULL;
+}
+
+uint32_t pins_shown(const struct server *server)
+{
+    bool session = server->client != NULL && server->phase == SERVER_BOUND &&
+                   server->destination->settings.pool_mode == WEIR_POOL_SESSION;
+    return server->pins | (session ? WEIR_PIN_SESSION_MODE : 0u);
+}
+
+/* --- the view -------------------------------------------------------------------------- */
+
+static void show_pin(const struct server *server, enum weir_view_pin pin,
+                     void (*each)(void *context, const struct weir_view_pin_row *row),
+                     void *context)
+{
+    const struct client *client = server->client;
+    weir_usec now = server->router->loop->now;
+    struct weir_view_pin_row row = {
+        .client_id = client->base.id,
+        .server_id = server->base.id,
+        .database = server->destination->database,
+        .user = server->destination->user,
+        .application_name = view_application_name(client->settings),
+        .pin = pin,
+        .backend_pid = server->base.pid,
+    };
+    if (pin == WEIR_PIN_SESSION_MODE || server->pin_notes == NULL) {
+        row.age = now - server->bound_at;
+    } else {
+        size_t kind = row_of(pin);
+        row.age = now - server->pin_notes->of[kind].since;
+        row.statement.text = server->pin_notes->of[kind].text;
+        row.statement.length = server->pin_notes->of[kind].length;
+        row.statement.age = row.age;
+    }
+    each(context, &row);
+}
+
+void weir_view_pins(const struct weir_router *router,
+                    void (*each)(void *context, const struct weir_view_pin_row *row), void *context)
+{
+    const struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        weir_list_for(link, &destination->servers) {
+            const struct server *server = weir_container_of(link, struct server, link);
+            if (server->client == NULL || server->phase != SERVER_BOUND)
+                continue;
+            uint32_t pins = pins_shown(server);
+            for (uint32_t left = pins; left != 0; left &= left - 1)
+                show_pin(server, (enum weir_view_pin)(left & -left), each, context);
+        }
+    }
+}
