@@ -151,6 +151,8 @@ static weir_usec next_due(const struct weir_pool *pool, weir_usec now)
         if (limits->overflow_delay > 0)
             due = sooner(due, head->since + limits->overflow_delay);
     }
+    if (weir_pool_caps_exceeded(pool))
+        due = now + 1; /* at each tick until enough of those in use have come back */
     if (pool->wanted > 0)
         due = now + 1; /* at each tick: idle servers of others may have become old enough */
     if (head != NULL || weir_pool_is_below_floor(pool)) {

@@ -303,6 +303,36 @@ Test(caps, a_server_that_would_not_help_is_left_alone)
     end_world(&world);
 }
 
+Test(caps, lowered_cap_closes_what_comes_back)
+{
+    struct world world;
+    make_pair(&world, 0, 5);
+    bring_up(&world, 1, 0, 0);
+    bring_up(&world, 2, 0, 1);
+    bring_up(&world, 3, 1, 2);
+    world.caps[0].limit = 1;
+    weir_pool_limits_changed(world.pools[0], world.now);
+    weir_pool_limits_changed(world.pools[1], world.now);
+    EXPECT(&world, "");
+    world.now += WEIR_SEC;
+    release(&world, 1);
+    release(&world, 2);
+    world.now += 100 * WEIR_MSEC;
+    weir_pool_tick(world.group, world.now);
+    take_decisions(&world);
+    cr_expect(strstr(world.words, "close:b") != NULL && strstr(world.words, "close:c") != NULL,
+              "got \"%s\"", world.words);
+    world.words[0] = 0;
+    end_server(&world, 1);
+    end_server(&world, 2);
+    release(&world, 0);
+    world.now += 100 * WEIR_MSEC;
+    weir_pool_tick(world.group, world.now);
+    EXPECT(&world, "");
+    cr_expect_eq(world.caps[0].used, 1);
+    end_world(&world);
+}
+
 /* --- virtual time ------------------------------------------------------------------------------
  */
 
