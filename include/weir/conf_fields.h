@@ -16,6 +16,7 @@ struct weir_conf {
     int listen_backlog;
     bool so_reuseport;
 
+    int max_server_connections; /* over all pools; 0: none */
     int max_client_conn;
     enum weir_auth_type auth_type;
     char *auth_file; /* "" = none */
@@ -32,6 +33,8 @@ struct weir_conf {
     enum weir_log_format log_format;
     char *logfile;
     bool syslog;
+    char *syslog_ident;
+    int syslog_facility; /* LOG_DAEMON and the like */
     bool log_connections;
     bool log_disconnections;
     bool log_pooler_errors;

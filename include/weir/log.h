@@ -34,6 +34,8 @@ struct weir_log_target {
     const char *file; /* NULL: none. Reopened by weir_log_open. */
     bool to_stderr;
     bool to_syslog;
+    const char *syslog_ident; /* NULL: pgweir; copied, of a long one the beginning */
+    int syslog_facility;      /* LOG_DAEMON and the like, 0 is LOG_DAEMON */
 };
 
 /* (Re)opens the log; on failure the old target stays and false is returned with errno set. */

@@ -186,6 +186,8 @@ static void print_row(const struct weir_setting *setting, FILE *out)
         fputs(" Not per user.", out);
     if (setting->scopes == (WEIR_SCOPE_GLOBAL | WEIR_SCOPE_USER))
         fputs(" Not per database.", out);
+    if (setting->group == WEIR_GROUP_POOL && setting->scopes == WEIR_SCOPE_GLOBAL)
+        fputs(" Neither per database nor per user.", out);
     fputs(" |\n", out);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "value.h"
 #include "weir/memory.h"
@@ -42,6 +43,28 @@ static const struct weir_setting_word log_level_words[] = {
 static const struct weir_setting_word log_format_words[] = {
     {"text", WEIR_LOG_TEXT},
     {"json", WEIR_LOG_JSON},
+    {NULL, 0},
+};
+
+static const struct weir_setting_word syslog_facility_words[] = {
+    {"daemon", LOG_DAEMON},
+    {"auth", LOG_AUTH},
+    {"authpriv", LOG_AUTHPRIV},
+    {"cron", LOG_CRON},
+    {"ftp", LOG_FTP},
+    {"lpr", LOG_LPR},
+    {"mail", LOG_MAIL},
+    {"news", LOG_NEWS},
+    {"user", LOG_USER},
+    {"uucp", LOG_UUCP},
+    {"local0", LOG_LOCAL0},
+    {"local1", LOG_LOCAL1},
+    {"local2", LOG_LOCAL2},
+    {"local3", LOG_LOCAL3},
+    {"local4", LOG_LOCAL4},
+    {"local5", LOG_LOCAL5},
+    {"local6", LOG_LOCAL6},
+    {"local7", LOG_LOCAL7},
     {NULL, 0},
 };
 

@@ -126,7 +126,7 @@ static inline enum weir_setting_id weir_setting_id(const struct weir_setting *se
 
 static inline bool weir_setting_is_pool(const struct weir_setting *setting)
 {
-    return setting->group == WEIR_GROUP_POOL;
+    return setting->scopes != WEIR_SCOPE_GLOBAL;
 }
 
 #endif

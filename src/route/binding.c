@@ -450,7 +450,9 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         bury(server, false);
         return;
     }
-    if (server->phase == SERVER_LEARNING && reason != WEIR_REASON_POOL_ASKED) {
+    bool asked = reason == WEIR_REASON_POOL_ASKED || reason == WEIR_REASON_POOL_PAUSED ||
+                 reason == WEIR_REASON_DATABASE_KILLED;
+    if (server->phase == SERVER_LEARNING && !asked) {
         destination_learning_failed(server, reason);
         return;
     }

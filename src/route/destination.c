@@ -146,7 +146,7 @@ struct destination *destination_get(struct weir_router *router, const char *data
     stats_begin_pool(destination);
     destination_configure(destination);
     struct weir_pool_cap *const caps[3] = {&destination->database_cap->servers,
-                                           &destination->user_cap->servers, NULL};
+                                           &destination->user_cap->servers, &router->all_servers};
     destination->pool = weir_pool_create(router->group, &destination->limits, caps, destination);
     if (destination->database_cap->paused)
         weir_pool_pause(destination->pool, router->loop->now);
@@ -183,7 +183,7 @@ void destination_collect(struct weir_router *router)
         struct weir_pool_counts counts;
         weir_pool_count(destination->pool, router->loop->now, &counts);
         bool empty = destination->clients == 0 && weir_list_is_empty(&destination->servers) &&
-                     counts.waiting == 0;
+                     counts.waiting == 0 && !drain_keeps(destination);
         if (!empty)
             destination->empty_since = 0;
         else if (destination->empty_since == 0)
@@ -237,7 +237,7 @@ struct server *destination_open_replication(struct destination *destination, str
     int ceiling = weir_pool_ceiling(destination->pool);
     int total = counts.opening + counts.idle + counts.checking + counts.active + counts.closing;
     if ((ceiling >= 0 && total >= ceiling) || is_full(&destination->database_cap->servers) ||
-        is_full(&destination->user_cap->servers))
+        is_full(&destination->user_cap->servers) || is_full(&destination->router->all_servers))
         return NULL;
     struct server *server = make_server(destination);
     pins_set(server, PIN_REPLICATION);

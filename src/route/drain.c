@@ -34,16 +34,27 @@ void drain_free_retired(struct weir_router *router)
     }
 }
 
-/* Pools that must keep connections open without any client: those whose user the file names. */
+/* It keeps connections open also without any client: the file names its user. */
+static bool is_standing(const struct weir_database *line, const char *user, int min_pool_size)
+{
+    return line != NULL && line->user != NULL && strcmp(line->user, user) == 0 &&
+           strcmp(line->name, "*") != 0 && min_pool_size > 0;
+}
+
+bool drain_keeps(const struct destination *destination)
+{
+    return is_standing(destination->line, destination->user, destination->settings.min_pool_size);
+}
+
 void drain_create_pools(struct weir_router *router)
 {
     for (size_t i = 0; i < router->conf->database_count; i++) {
         const struct weir_database *line = &router->conf->databases[i];
-        if (line->user == NULL || strcmp(line->name, "*") == 0)
+        if (line->user == NULL)
             continue;
         struct weir_pool_settings settings;
         weir_conf_resolve(router->conf, line, line->user, &settings);
-        if (settings.min_pool_size > 0)
+        if (is_standing(line, line->user, settings.min_pool_size))
             destination_get(router, line->name, line->user);
     }
 }
@@ -76,6 +87,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     int changes = 0;
     weir_conf_diff(old, conf, log_change, &changes);
     router->conf = conf;
+    router->all_servers.limit = conf->max_server_connections;
     weir_user_file_destroy(router->users);
     router->users = users;
     struct destination *destination, *next;

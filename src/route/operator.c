@@ -78,7 +78,8 @@ static void close_logins(struct destination *destination)
 {
     weir_list_for_safe(link, &destination->servers) {
         struct server *server = weir_container_of(link, struct server, link);
-        if (server->phase == SERVER_LOGIN && server->client == NULL)
+        bool enters = server->phase == SERVER_LOGIN || server->phase == SERVER_LEARNING;
+        if (enters && server->client == NULL)
             binding_lose_server(server, WEIR_REASON_POOL_PAUSED);
     }
 }

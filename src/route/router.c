@@ -181,6 +181,7 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     ev_timer_init(&router->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     router->tick.data = router;
     ev_timer_start(loop->ev, &router->tick);
+    router->all_servers.limit = conf->max_server_connections;
     drain_create_pools(router);
     return router;
 }

@@ -252,10 +252,11 @@ struct weir_router {
     struct destination *destinations;
     struct named_cap *database_caps;
     struct named_cap *user_caps;
-    struct statement *statements; /* the dictionary */
-    struct weir_list logging_in;  /* weir_client.link */
-    struct weir_list clients;     /* client.link: logged in, but for the console's */
-    struct weir_list consoles;    /* client.link: logged in at the console */
+    struct weir_pool_cap all_servers; /* max_server_connections */
+    struct statement *statements;     /* the dictionary */
+    struct weir_list logging_in;      /* weir_client.link */
+    struct weir_list clients;         /* client.link: logged in, but for the console's */
+    struct weir_list consoles;        /* client.link: logged in at the console */
     struct weir_list doomed_clients;
     struct weir_list doomed_servers;
     struct weir_task reap;
@@ -548,7 +549,9 @@ void upkeep_tick(struct weir_router *router);
 
 /* --- drain.c --------------------------------------------------------------------------- */
 
+/* Pools that the file asks to have, clients or not; those are never collected. */
 void drain_create_pools(struct weir_router *router);
+bool drain_keeps(const struct destination *destination);
 void drain_free_retired(struct weir_router *router);
 
 /* --- operator.c ------------------------------------------------------------------------ */

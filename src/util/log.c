@@ -36,6 +36,8 @@ static struct {
     bool to_stderr;
     bool to_journal; /* instead of standard error, which leads there */
     bool to_syslog;
+    char syslog_ident[64]; /* openlog keeps a pointer to it */
+    int syslog_facility;
     struct call_site sites[CALL_SITES];
     unsigned int sites_suppressed; /* sites whose `suppressed` is not 0 */
 } state = {.level = WEIR_LOG_INFO, .file = -1, .to_stderr = true};
@@ -51,6 +53,26 @@ static const struct {
     [WEIR_LOG_DEBUG] = {"DEBUG", "debug", LOG_DEBUG},
 };
 
+static void open_syslog(const struct weir_log_target *target)
+{
+    const char *ident = target->syslog_ident != NULL && target->syslog_ident[0] != '\0'
+                            ? target->syslog_ident
+                            : "pgweir";
+    int facility = target->syslog_facility != 0 ? target->syslog_facility : LOG_DAEMON;
+    char cut[sizeof(state.syslog_ident)];
+    snprintf(cut, sizeof(cut), "%s", ident);
+    if (state.to_syslog &&
+        (strcmp(cut, state.syslog_ident) != 0 || facility != state.syslog_facility)) {
+        closelog();
+        state.to_syslog = false;
+    }
+    if (state.to_syslog)
+        return;
+    memcpy(state.syslog_ident, cut, sizeof(cut));
+    state.syslog_facility = facility;
+    openlog(state.syslog_ident, LOG_PID | LOG_NDELAY, facility);
+}
+
 bool weir_log_open(const struct weir_log_target *target)
 {
     int file = -1;
@@ -65,8 +87,8 @@ bool weir_log_open(const struct weir_log_target *target)
         close(state.file);
     if (state.to_syslog && !target->to_syslog)
         closelog();
-    if (target->to_syslog && !state.to_syslog)
-        openlog("pgweir", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    if (target->to_syslog)
+        open_syslog(target);
     state.file = file;
     state.level = target->level;
     state.format = target->format;

@@ -301,3 +301,47 @@ def test_fair_between_pools_that_share_a_limit():
             alice.query("commit")
             assert wire.Result(bob.read_until("Z", 5)).value == "select bob"
             assert alice.value("select alice") == "select alice"
+
+
+def test_max_server_connections_over_all_pools():
+    with pooled(pool_size=3, max_server_connections=2) as (server, daemon):
+        daemon.databases["other"] = server.dsn(dbname="other")
+        daemon.reload()
+        clients = [daemon.client("alice"), daemon.client("bob"), daemon.client("carol"),
+                   daemon.client("alice", "other")]
+        most = 0
+        for number in range(24):
+            client = clients[number % 4]
+            assert client.query("begin").sqlstate is None
+            most = max(most, len(server.open))
+            assert client.query("commit").sqlstate is None
+            most = max(most, len(server.open))
+        assert most == 2, most
+        assert len({backend.startup["user"] for backend in server.backends}) == 3
+
+
+def test_reload_changes_max_server_connections():
+    with pooled(pool_size=3, max_server_connections=1) as (server, daemon):
+        one, two, three = (daemon.client(user) for user in ("alice", "bob", "carol"))
+        assert one.query("begin").sqlstate is None
+        two.send(wire.query("begin"))
+        two.expect_silence(0.2)
+        daemon.settings["max_server_connections"] = 2
+        daemon.reload()
+        assert two.read_until("Z")[-1].type == "Z"
+        three.send(wire.query("begin"))
+        three.expect_silence(0.2)
+        assert len(server.open) == 2
+        daemon.settings["max_server_connections"] = 0
+        daemon.reload()
+        assert three.read_until("Z")[-1].type == "Z"
+        assert len(server.open) == 3
+        # Lowered: what is above it ends at the transaction boundaries.
+        daemon.settings["max_server_connections"] = 1
+        daemon.reload()
+        for client in (one, two, three):
+            assert client.query("commit").sqlstate is None
+        process.wait_until(lambda: len(server.open) <= 1, "the surplus is closed")
+        for client in (one, two, three):
+            assert client.value("select 1") == "select 1"
+            assert len(server.open) <= 1

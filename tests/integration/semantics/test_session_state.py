@@ -306,11 +306,10 @@ def test_changes_of_a_parameter_are_reported_to_its_client_only(env):
     turner.end()
 
 
-@pool(pool_size=2, seconds=40)
-def test_users_share_connections_fairly(env):
-    """Three users over max_db_connections=2: nobody is starved, served about equally."""
+def share(env, limit):
+    """Three users over two connections by the named limit: nobody is starved, served about equally."""
     if env.against == "pgweir":
-        env.pooler.settings["max_db_connections"] = 2
+        env.pooler.settings[limit] = 2
         env.pooler.write()
         env.pooler.reload()
     counts = {}
@@ -332,3 +331,13 @@ def test_users_share_connections_fairly(env):
     assert len(counts) == 3, counts
     assert max(counts.values()) <= 2 * min(counts.values()), counts
     env.assert_no_open_transaction()
+
+
+@pool(pool_size=2, seconds=40)
+def test_users_share_connections_fairly(env):
+    share(env, "max_db_connections")
+
+
+@pool(pool_size=2, seconds=40)
+def test_all_pools_share_connections_fairly(env):
+    share(env, "max_server_connections")

@@ -310,8 +310,6 @@ Test(pgbouncer, ignored_settings_say_so)
         "autodb_idle_timeout = 60",
         "pool_idle_timeout = 60",
         "resolv_conf = /x",
-        "syslog_ident = pgbouncer",
-        "syslog_facility = local0",
         "client_tls_key_file = /x",
         "client_tls_sslmode = allow",
         "client_tls_sslmode = prefer",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 static char directory[] = "/tmp/weir_log_XXXXXX";
@@ -167,4 +168,60 @@ Test(log, errno_survives)
     errno = EPIPE;
     weir_log_info(NULL, "x", "y");
     cr_assert_eq(errno, EPIPE);
+}
+
+/* --- syslog ---------------------------------------------------------------------------- */
+
+/* In place of the C library's. */
+static const char *opened_ident;
+static int opened_facility;
+static int opened, closed;
+
+void openlog(const char *ident, int option, int facility)
+{
+    opened++;
+    opened_ident = ident;
+    opened_facility = facility;
+}
+
+void closelog(void)
+{
+    closed++;
+}
+
+static void open_syslog(const char *ident, int facility, int opens, int closes)
+{
+    char copy[200] = "";
+    struct weir_log_target target = {.to_syslog = true, .syslog_facility = facility};
+    if (ident != NULL) {
+        snprintf(copy, sizeof(copy), "%s", ident);
+        target.syslog_ident = copy;
+    }
+    cr_assert(weir_log_open(&target));
+    memset(copy, '#', sizeof(copy)); /* the name must not be borrowed */
+    cr_expect_eq(opened, opens);
+    cr_expect_eq(closed, closes);
+}
+
+Test(log, syslog_is_opened_under_the_name_and_facility_that_are_set)
+{
+    struct weir_log_target none = {.to_stderr = false};
+    open_syslog("shop-pool", LOG_LOCAL3, 1, 0);
+    cr_expect_str_eq(opened_ident, "shop-pool");
+    cr_expect_eq(opened_facility, LOG_LOCAL3);
+    open_syslog("shop-pool", LOG_LOCAL3, 1, 0); /* a reload that changes nothing */
+    open_syslog("other", LOG_LOCAL3, 2, 1);
+    cr_expect_str_eq(opened_ident, "other");
+    open_syslog("other", LOG_AUTH, 3, 2);
+    cr_expect_eq(opened_facility, LOG_AUTH);
+    open_syslog(NULL, 0, 4, 3);
+    cr_expect_str_eq(opened_ident, "pgweir");
+    cr_expect_eq(opened_facility, LOG_DAEMON);
+    char longest[150];
+    memset(longest, 'x', sizeof(longest));
+    longest[sizeof(longest) - 1] = 0;
+    open_syslog(longest, 0, 5, 4);
+    cr_expect_eq(strlen(opened_ident), 63);
+    cr_assert(weir_log_open(&none));
+    cr_expect_eq(closed, 5);
 }
