@@ -53,6 +53,8 @@ static bool open_log(const struct daemon *daemon, const struct weir_conf *conf)
         .file = conf->logfile[0] != '\0' ? conf->logfile : NULL,
         .to_stderr = !daemon->options->quiet && !daemon->options->daemon,
         .to_syslog = conf->syslog,
+        .syslog_ident = conf->syslog_ident,
+        .syslog_facility = conf->syslog_facility,
     };
     if (weir_log_open(&target))
         return true;
@@ -69,6 +71,37 @@ static bool read_users(const struct weir_conf *conf, struct weir_user_file **use
         return true;
     *users = weir_user_file_read(conf->auth_file, problem);
     return *users != NULL;
+}
+
+/* --- following the configuration ------------------------------------------------------- */
+
+static void on_stats(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct daemon *daemon = timer->data;
+    if (daemon->conf->log_stats)
+        weir_router_log_stats(daemon->router);
+}
+
+/* The first line comes a whole period after a start or a change. */
+static void time_stats(struct daemon *daemon)
+{
+    double period = (double)daemon->conf->stats_period / 1e6;
+    if (daemon->stats.repeat == period)
+        return;
+    ev_timer_stop(daemon->loop.ev, &daemon->stats);
+    ev_timer_set(&daemon->stats, period, period);
+    if (period > 0)
+        ev_timer_start(daemon->loop.ev, &daemon->stats);
+}
+
+/* What the daemon itself does otherwise with another snapshot. */
+static void follow_conf(struct daemon *daemon)
+{
+    time_stats(daemon);
+    char *problem = limits_raise_descriptors(daemon->conf);
+    if (problem != NULL)
+        weir_log_error(NULL, "limits", "%s", problem);
+    free(problem);
 }
 
 /* --- signals --------------------------------------------------------------------------- */
@@ -101,6 +134,7 @@ static void on_hup(struct ev_loop *ev, ev_signal *watcher, int events)
             weir_log_error(NULL, "reload", "the old log stays open");
         daemon->conf = conf;
         weir_router_reload(daemon->router, conf, users);
+        follow_conf(daemon);
         service_status("running");
     }
     free(problems);
@@ -168,13 +202,6 @@ static void on_usr1(struct ev_loop *ev, ev_signal *watcher, int events)
     weir_router_report(daemon->router);
 }
 
-static void on_stats(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct daemon *daemon = timer->data;
-    if (daemon->conf->log_stats)
-        weir_router_log_stats(daemon->router);
-}
-
 static void watch_signal(struct daemon *daemon, ev_signal *watcher, int number,
                          void (*handler)(struct ev_loop *, ev_signal *, int))
 {
@@ -193,12 +220,9 @@ static void watch_signals(struct daemon *daemon)
     watch_signal(daemon, &daemon->on_usr1, SIGUSR1, on_usr1);
     ev_timer_init(&daemon->end_check, on_end_check, 0.05, 0.05);
     daemon->end_check.data = daemon;
-    double period = (double)daemon->conf->stats_period / 1e6;
-    if (period <= 0)
-        return;
-    ev_timer_init(&daemon->stats, on_stats, period, period);
+    ev_timer_init(&daemon->stats, on_stats, 0., 0.);
     daemon->stats.data = daemon;
-    ev_timer_start(daemon->loop.ev, &daemon->stats);
+    time_stats(daemon);
 }
 
 /* --- boot ------------------------------------------------------------------------------ */
@@ -249,7 +273,13 @@ static bool boot(struct daemon *daemon)
     struct weir_user_file *users = NULL;
     char *problem = NULL;
     const char *user = daemon->options->user != NULL ? daemon->options->user : daemon->conf->user;
-    if (!limits_raise_descriptors(daemon->conf) || !limits_switch_user(user))
+    problem = limits_raise_descriptors(daemon->conf);
+    if (problem != NULL)
+        fprintf(stderr, "pgweir: %s\n", problem);
+    bool enough = problem == NULL;
+    free(problem);
+    problem = NULL;
+    if (!enough || !limits_switch_user(user))
         return false;
     if (!read_users(daemon->conf, &users, &problem)) {
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);

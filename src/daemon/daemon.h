@@ -47,8 +47,9 @@ void pidfile_drop(void);
 
 /* --- limits.c -------------------------------------------------------------------------- */
 
-/* Raises the descriptor limit to what the configuration may need; false when it cannot. */
-bool limits_raise_descriptors(const struct weir_conf *conf);
+/* Raises the descriptor limit to what the configuration may need. NULL, or what is missing (free
+ * it). */
+char *limits_raise_descriptors(const struct weir_conf *conf);
 /* Gives up root. False with a message on stderr. */
 bool limits_switch_user(const char *user);
 

@@ -7,30 +7,44 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "weir/memory.h"
 
 /* Listeners, log, loop, resolver, cancels under way. */
 #define OTHER_DESCRIPTORS 128
 
-bool limits_raise_descriptors(const struct weir_conf *conf)
+static rlim_t needed_descriptors(const struct weir_conf *conf)
+{
+    rlim_t per_pool = (rlim_t)conf->pool.pool_size + (rlim_t)conf->pool.max_overflow;
+    rlim_t pools = conf->database_count > 0 ? conf->database_count : 1;
+    rlim_t servers = per_pool * pools, cap = (rlim_t)conf->max_server_connections;
+    if (cap > 0 && servers > cap)
+        servers = cap;
+    return (rlim_t)conf->max_client_conn + servers + OTHER_DESCRIPTORS;
+}
+
+char *limits_raise_descriptors(const struct weir_conf *conf)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return true;
-    rlim_t per_pool = (rlim_t)conf->pool.pool_size + (rlim_t)conf->pool.max_overflow;
-    rlim_t pools = conf->database_count > 0 ? conf->database_count : 1;
-    rlim_t needed = (rlim_t)conf->max_client_conn + per_pool * pools + OTHER_DESCRIPTORS;
+        return NULL;
+    rlim_t needed = needed_descriptors(conf), before = limit.rlim_cur, most = limit.rlim_max;
     if (limit.rlim_cur >= needed)
-        return true;
+        return NULL;
     limit.rlim_cur = needed;
     if (limit.rlim_max < needed)
         limit.rlim_max = needed;
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-        return true;
-    fprintf(stderr,
-            "pgweir: max_client_conn %d with its server connections needs %llu descriptors, the "
-            "limit cannot be raised that far (LimitNOFILE, ulimit -n): %s\n",
-            conf->max_client_conn, (unsigned long long)needed, strerror(errno));
-    return false;
+        return NULL;
+    char *problem = weir_format(
+        "max_client_conn %d with its server connections needs %llu descriptors, the limit of %llu "
+        "cannot be raised that far (LimitNOFILE, ulimit -n): %s",
+        conf->max_client_conn, (unsigned long long)needed, (unsigned long long)most,
+        strerror(errno));
+    /* As far as it goes. */
+    limit = (struct rlimit){.rlim_cur = most, .rlim_max = most};
+    if (most > before)
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return problem;
 }
 
 bool limits_switch_user(const char *user)

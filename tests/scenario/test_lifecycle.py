@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 
 from common import Gate, in_background, pooled
@@ -349,3 +350,40 @@ def test_environment_of_libpq_is_ignored():
         pgweir.environment = original
         for name in ("PGHOST", "PGPORT", "PGUSER", "PGSSLMODE"):
             del os.environ[name]
+
+
+def test_reload_changes_the_period_of_statistics():
+    with pooled(stats_period="1h", log_stats="on") as (_, daemon):
+        time.sleep(1.2)
+        assert not daemon.log_has(" stats: ")
+        daemon.settings["stats_period"] = "1"
+        daemon.reload()
+        process.wait_until(lambda: daemon.read_log().count(" stats: ") >= 2, "two lines of statistics")
+        daemon.settings["stats_period"] = "1h"
+        daemon.reload()
+        before = daemon.read_log().count(" stats: ")
+        time.sleep(2.2)
+        assert daemon.read_log().count(" stats: ") == before
+
+
+def descriptor_limit(pid):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        return int(re.search(r"Max open files +(\d+)", file.read()).group(1))
+
+
+def test_reload_raises_the_limit_of_descriptors():
+    with pooled() as (_, daemon):
+        pid = daemon.child.pid
+        # As the daemon's own user: the hard limit comes down, and only root could raise it again.
+        subprocess.run(["prlimit", "--pid", str(pid), "--nofile=1500:3000"], check=True,
+                       **daemon.identity)
+        daemon.settings["max_client_conn"] = 2000
+        daemon.reload()
+        process.wait_until(lambda: 2000 <= descriptor_limit(pid) < 3000, "the limit is raised")
+        assert not daemon.log_has("LimitNOFILE")
+        daemon.settings["max_client_conn"] = 5000
+        daemon.reload()
+        daemon.wait_log("limits: max_client_conn 5000 .*LimitNOFILE")
+        assert descriptor_limit(pid) == 3000
+        with daemon.client() as client:
+            assert client.value("select 1") == "select 1"
