@@ -340,6 +340,15 @@ static void on_cancel(struct weir_client *base, uint32_t pid, const uint8_t *key
     router_doom_client(client);
 }
 
+/* For the log only: the client is not told. */
+static bool is_unknown_user(const struct client *client, enum weir_reason reason)
+{
+    const struct weir_client_login *login = client->base.login;
+    const struct weir_user_file *users = client->router->users;
+    return reason == WEIR_REASON_AUTH_FAILED && login != NULL && login->user != NULL &&
+           (users == NULL || weir_user_file_find(users, login->user) == NULL);
+}
+
 static void login_ended(struct weir_client *base, enum weir_reason reason)
 {
     struct client *client = weir_container_of(base, struct client, base);
@@ -359,7 +368,9 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
         struct weir_log_who who;
         char peer[128];
         router_who_client(client, &who, peer, sizeof(peer));
-        weir_log_info(&who, "login_failed", "reason=%s closing because: %s", row->name, row->text);
+        weir_log_info(&who, "login_failed", "login failed: reason=%s closing because: %s%s",
+                      row->name, row->text,
+                      is_unknown_user(client, reason) ? ": no such user" : "");
     }
     binding_abandon(client, reason);
     weir_client_close(base);

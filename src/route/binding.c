@@ -465,7 +465,8 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
     char peer[128];
     router_who_server(server, &who, peer, sizeof(peer));
     weir_log(is_servers_fault(reason) ? WEIR_LOG_WARNING : WEIR_LOG_INFO, &who, "server_close",
-             "reason=%s %s", weir_reason_row(reason)->name, weir_reason_row(reason)->text);
+             "reason=%s closing because: %s", weir_reason_row(reason)->name,
+             weir_reason_row(reason)->text);
     if (router->to_server.to == &server->base.stream)
         gather_begin(&router->to_server, NULL);
     weir_cancel_drop(server->cancel);
@@ -549,13 +550,15 @@ static void time_out(struct client *client)
     struct weir_pool_counts counts;
     weir_pool_count(destination->pool, client->router->loop->now, &counts);
     char *text = weir_format(
-        "no server connection became free within %.1f s (pool_timeout): pool \"%s\"/\"%s\", "
+        "no server connection became free within %.1f s (pool_timeout, query_wait_timeout): "
+        "pool \"%s\"/\"%s\"%s, "
         "pool_size %d, max_overflow %d, %d clients wait",
         (double)(client->router->loop->now - client->since) / 1e6, destination->database,
-        destination->user, destination->settings.pool_size, destination->settings.max_overflow,
-        counts.waiting);
+        destination->user, counts.paused ? " is paused" : "", destination->settings.pool_size,
+        destination->settings.max_overflow, counts.waiting);
     binding_refuse(client, WEIR_REASON_POOL_TIMEOUT, text, holders,
-                   "Shorten transactions, or raise pool_size or max_overflow.");
+                   counts.paused ? "An operator has paused it: try again after RESUME."
+                                 : "Shorten transactions, or raise pool_size or max_overflow.");
     free(text);
 }
 

@@ -19,6 +19,11 @@ __attribute__((weak)) int __lsan_do_recoverable_leak_check(void);
 
 void world_open(const char *settings)
 {
+    world_open_as(settings, NULL);
+}
+
+void world_open_as(const char *settings, const char *users)
+{
     static const struct weir_log_target quiet = {.level = WEIR_LOG_ERROR};
     cr_assert(weir_log_open(&quiet));
     memset(&world, 0, sizeof(world));
@@ -26,20 +31,27 @@ void world_open(const char *settings)
     fake_postgres_open(&world.postgres, &world.loop);
     char *text = weir_format("[pgweir]\n"
                              "listen_addr =\n"
-                             "auth_type = trust\n"
+                             "%s\n"
                              "pool_size = 1\n"
                              "max_overflow = 0\n"
                              "%s\n"
                              "[databases]\n"
-                             "db = host=127.0.0.1 port=%d\n",
-                             settings, world.postgres.port);
+                             "db = host=127.0.0.1 port=%d\n"
+                             "other = host=127.0.0.1 port=%d\n",
+                             strstr(settings, "auth_type") != NULL ? "" : "auth_type = trust",
+                             settings, world.postgres.port, world.postgres.port);
     char *problems = NULL, *warnings = NULL;
+    struct weir_user_file *file = NULL;
+    if (users != NULL) {
+        file = weir_user_file_parse("users", users, strlen(users), &problems);
+        cr_assert_not_null(file, "%s", problems);
+    }
     struct weir_conf *conf = weir_conf_parse("test.ini", text, strlen(text), &problems, &warnings);
     cr_assert_not_null(conf, "%s", problems);
     free(problems);
     free(warnings);
     free(text);
-    world.router = weir_router_create(&world.loop, conf, NULL);
+    world.router = weir_router_create(&world.loop, conf, file);
 }
 
 void world_init(void)
@@ -181,10 +193,33 @@ void build(struct weir_buffer *out, const char *messages)
 
 void client_start(struct raw_client *client, const char *const *settings)
 {
-    static const struct weir_address nobody = {0};
+    client_start_as(client, "u", "db", settings);
+}
+
+void client_send_password(struct raw_client *client, const char *password)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    size_t begin = weir_message_begin(&writer, 'p');
+    weir_write_string(&writer, password);
+    weir_message_end(&writer, begin);
+    client_send_bytes(client, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+}
+
+void client_start_as(struct raw_client *client, const char *user, const char *database,
+                     const char *const *settings)
+{
     int ends[2];
-    memset(client, 0, sizeof(*client));
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    client_start_on(client, ends, user, database, settings);
+}
+
+void client_start_on(struct raw_client *client, const int ends[2], const char *user,
+                     const char *database, const char *const *settings)
+{
+    static const struct weir_address nobody = {0};
+    memset(client, 0, sizeof(*client));
     client->fd = ends[0];
     cr_assert_eq(fcntl(client->fd, F_SETFL, O_NONBLOCK), 0);
     weir_router_accept(world.router, ends[1], &nobody);
@@ -192,7 +227,10 @@ void client_start(struct raw_client *client, const char *const *settings)
     struct weir_writer writer = weir_writer_to(&out);
     size_t begin = weir_message_begin(&writer, 0);
     weir_write_u32(&writer, WEIR_PROTOCOL_3_0);
-    weir_write_bytes(&writer, "user\0u\0database\0db", 19);
+    weir_write_string(&writer, "user");
+    weir_write_string(&writer, user);
+    weir_write_string(&writer, "database");
+    weir_write_string(&writer, database);
     for (; settings != NULL && *settings != NULL; settings++) {
         const char *equals = strchr(*settings, '=');
         char *name = weir_strndup(*settings, (size_t)(equals - *settings));
@@ -266,6 +304,7 @@ static void note_error(struct raw_client *client, const uint8_t *body, size_t le
     bool fatal = strcmp(fields.severity, "FATAL") == 0;
     client->errors++;
     client->fatal += fatal;
+    snprintf(client->message, sizeof(client->message), "%s", fields.message);
     note(client, fatal ? "FATAL(" : "E(", fields.sqlstate, strlen(fields.sqlstate));
 }
 

@@ -20,7 +20,8 @@ struct raw_client {
     uint32_t pid;                /* from BackendKeyData */
     uint8_t key[WEIR_CLIENT_KEY_MAX];
     size_t key_length;
-    uint32_t server; /* pid in the last row */
+    uint32_t server;   /* pid in the last row */
+    char message[256]; /* of the last ErrorResponse */
 };
 
 extern struct world {
@@ -31,6 +32,8 @@ extern struct world {
 
 /* `settings` are lines of [pgweir] besides trust and the pool's size of one. */
 void world_open(const char *settings);
+/* The same with the lines of an auth_file. "auth_type = ..." in `settings` replaces trust. */
+void world_open_as(const char *settings, const char *users);
 /* The last line of a test: also checks that nothing leaked, where the build can tell. */
 void world_close(void);
 /* For a TestSuite: opens without more settings. */
@@ -57,6 +60,14 @@ bool world_is_quiet(void);
 void client_open(struct raw_client *client);
 /* The same with NAME=VALUE startup settings, NULL ended; does not wait for the welcome. */
 void client_start(struct raw_client *client, const char *const *settings);
+/* As any user to any database. */
+void client_start_as(struct raw_client *client, const char *user, const char *database,
+                     const char *const *settings);
+/* The same over a pair of connected sockets of the caller's choice. */
+void client_start_on(struct raw_client *client, const int ends[2], const char *user,
+                     const char *database, const char *const *settings);
+/* The password in the clear. */
+void client_send_password(struct raw_client *client, const char *password);
 void client_close(struct raw_client *client);
 void client_send_bytes(struct raw_client *client, const void *bytes, size_t length);
 /* Takes what has come. */
