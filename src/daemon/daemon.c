@@ -27,6 +27,7 @@ struct daemon {
     ev_timer end_check;
     ev_timer stats;
     ev_timer watchdog;
+    struct status_line status;
     enum ending ending;
     weir_usec end_at;
 };
@@ -310,6 +311,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     }
     watch_signals(&daemon);
     service_watchdog_start(&daemon.loop, &daemon.watchdog);
+    status_start(&daemon.status, &daemon.loop, daemon.router);
     weir_log_info(NULL, "start", "pgweir %s, pid %d, reads %s", WEIR_VERSION, getpid(),
                   options->file);
     if (ready != NULL)
@@ -318,6 +320,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     weir_loop_run(&daemon.loop);
     service_notify("STOPPING=1");
     weir_listen_close_all(&daemon.listeners);
+    status_stop(&daemon.status, &daemon.loop);
     weir_router_destroy(daemon.router);
     weir_loop_fini(&daemon.loop);
     pidfile_drop();

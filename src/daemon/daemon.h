@@ -55,6 +55,8 @@ bool limits_switch_user(const char *user);
 
 /* --- service.c: the service manager ---------------------------------------------------- */
 
+/* There is one that listens to what we say. */
+bool service_is_managed(void);
 /* Number of listening sockets handed over, which begin at descriptor 3. */
 int service_inherited_sockets(void);
 void service_notify(const char *state);
@@ -63,5 +65,20 @@ void service_notify_reloading(void);
 void service_status(const char *text);
 /* Feeds the watchdog from the loop, twice as often as it is asked for, when there is one. */
 void service_watchdog_start(struct weir_loop *loop, ev_timer *timer);
+
+/* --- status.c: the line that `systemctl status` shows ----------------------------------- */
+
+struct status_line {
+    ev_timer timer;
+    const struct weir_router *router;
+    char *last; /* as it was told */
+    uint64_t transactions;
+};
+
+/* Tells what is carried, once a second when it has changed and somebody listens. */
+void status_start(struct status_line *status, struct weir_loop *loop,
+                  const struct weir_router *router);
+/* Before the router goes. */
+void status_stop(struct status_line *status, struct weir_loop *loop);
 
 #endif

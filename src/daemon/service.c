@@ -2,6 +2,7 @@
  * (or without libsystemd) all of this does nothing. */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,6 +10,11 @@
 
 #ifdef WEIR_SYSTEMD
 #include <systemd/sd-daemon.h>
+
+bool service_is_managed(void)
+{
+    return getenv("NOTIFY_SOCKET") != NULL;
+}
 
 int service_inherited_sockets(void)
 {
@@ -53,6 +59,11 @@ void service_watchdog_start(struct weir_loop *loop, ev_timer *timer)
 }
 
 #else
+
+bool service_is_managed(void)
+{
+    return false;
+}
 
 int service_inherited_sockets(void)
 {
