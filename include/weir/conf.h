@@ -166,6 +166,16 @@ void weir_conf_print(const struct weir_conf *conf, FILE *out);
 /* The reference page (Markdown) and the commented sample ini, generated from the table. */
 void weir_conf_print_reference(FILE *out);
 void weir_conf_print_sample(FILE *out);
+/* The manual page of the file, and the table of PgBouncer's settings and what becomes of them. */
+void weir_conf_print_manual(FILE *out);
+void weir_conf_print_moving(FILE *out);
+
+/* Reads PgBouncer's FILE and writes one of pgweir that means the same, with a comment for every
+ * difference; comments, order and passwords stay, %include is resolved. False when the file cannot be
+ * read as a whole, or holds what cannot be kept; *problems (free it) says which, a line each. In the
+ * first case nothing is written; in the second all is, and what cannot be kept stands in it as it was,
+ * so that it is refused until somebody has decided. */
+bool weir_conf_import(const char *file, FILE *out, char **problems);
 
 #include "weir/conf_fields.h"
 

@@ -426,6 +426,24 @@ static void check_whole(struct weir_apply *apply, const char *file)
                               conf->pool.min_pool_size, conf->pool.pool_size);
 }
 
+void weir_conf_apply_one(struct weir_conf *conf, const struct weir_entry *entry, bool pgbouncer,
+                         unsigned char set[WEIR_SETTING_COUNT])
+{
+    struct weir_messages messages = {0};
+    struct weir_apply apply = {.conf = conf, .messages = &messages};
+    apply.global.fields = conf;
+    apply.global.set = apply.set;
+    apply.global.scope = WEIR_SCOPE_GLOBAL;
+    conf->pgbouncer_file = pgbouncer;
+    conf->origins = weir_alloc(WEIR_SETTING_COUNT * sizeof(*conf->origins));
+    conf->entries = weir_alloc(sizeof(*conf->entries));
+    set_defaults(conf);
+    weir_apply_setting(&apply, &apply.global, entry->where, NULL, entry->name, entry->value);
+    memcpy(set, apply.set, sizeof(apply.set));
+    weir_buffer_clear(&messages.problems);
+    weir_buffer_clear(&messages.warnings);
+}
+
 static void make_room(struct weir_conf *conf, const struct weir_entries *entries)
 {
     conf->origins = weir_alloc(WEIR_SETTING_COUNT * sizeof(*conf->origins));

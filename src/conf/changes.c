@@ -188,7 +188,7 @@ static void compare_databases(struct telling *telling)
             compare_overrides(telling, old->overrides, fresh->overrides);
             continue;
         }
-        char *text = weir_database_show(old);
+        char *text = weir_database_show(old, false);
         tell(telling, NULL, text, NULL,
              effect_of_move(old, weir_conf_database(telling->fresh, old->name)));
         free(text);
@@ -198,7 +198,7 @@ static void compare_databases(struct telling *telling)
         if (find_line(telling->old, fresh->name) != NULL)
             continue;
         telling->name = fresh->name;
-        char *text = weir_database_show(fresh);
+        char *text = weir_database_show(fresh, false);
         tell(telling, NULL, NULL, text,
              effect_of_move(weir_conf_database(telling->old, fresh->name), fresh));
         free(text);

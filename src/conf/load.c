@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,6 +43,7 @@ struct reader {
     bool complained;  /* about lines outside of sections; once is enough */
     char *name;       /* set aside for the handler, NULL: inih read the line itself */
     char *value;
+    struct weir_buffer layout; /* of the next entry */
     struct weir_entries *entries;
     struct weir_messages *messages;
 };
@@ -71,6 +74,31 @@ static void complain(struct reader *reader, const char *text)
     char *where = place(reader);
     weir_messages_problem(reader->messages, where, NULL, "%s", text);
     free(where);
+}
+
+/* --- layout: what is written again when a file is translated ----------------------------- */
+
+static weir_printf(2, 3) void keep_layout(struct reader *reader, const char *format, ...)
+{
+    if (!reader->entries->with_layout)
+        return;
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    weir_require(vasprintf(&text, format, arguments) >= 0);
+    va_end(arguments);
+    weir_require(weir_buffer_append(&reader->layout, text, strlen(text)));
+    free(text);
+}
+
+static char *take_layout(struct reader *reader)
+{
+    char *text = NULL;
+    if (reader->entries->with_layout)
+        text = weir_strndup((const char *)weir_buffer_bytes(&reader->layout),
+                            weir_buffer_length(&reader->layout));
+    weir_buffer_clear(&reader->layout);
+    return text;
 }
 
 /* --- files ----------------------------------------------------------------------------- */
@@ -169,6 +197,7 @@ static void include(struct reader *reader, struct span name)
     char *file = resolve_include(reader, name);
     size_t length = 0;
     char *text = read_whole(file, &length);
+    keep_layout(reader, ";; from %s:\n", file);
     if (text == NULL) {
         char *where = place(reader);
         weir_messages_problem(reader->messages, where, NULL, "cannot read %s: %s", file,
@@ -227,6 +256,12 @@ static char *read_header(struct reader *reader, struct span line, char *out, siz
         return NULL;
     }
     reader->in_section = true;
+    if (name.length == 9 && memcmp(name.begin, "pgbouncer", 9) == 0)
+        keep_layout(reader, "[pgweir]\n");
+    else
+        keep_layout(reader, "%s[%.*s]\n",
+                    name.length == 5 && memcmp(name.begin, "peers", 5) == 0 ? ";" : "",
+                    (int)name.length, name.begin);
     out[0] = '[';
     memcpy(out + 1, name.begin, name.length);
     memcpy(out + 1 + name.length, "]\n", 3);
@@ -316,8 +351,10 @@ static char *read_line(struct reader *reader, struct span line, char *out, size_
         return NULL;
     }
     line = trim(line);
-    if (line.length == 0 || line.begin[0] == ';' || line.begin[0] == '#')
+    if (line.length == 0 || line.begin[0] == ';' || line.begin[0] == '#') {
+        keep_layout(reader, "%.*s\n", (int)line.length, line.begin);
         return NULL;
+    }
     if (line.begin[0] == '%') {
         read_directive(reader, line);
         return NULL;
@@ -334,6 +371,8 @@ static char *next_line(char *out, int size, void *stream)
     while (reader->source != NULL) {
         struct source *source = reader->source;
         if (source->at == source->length) {
+            if (source->outer != NULL)
+                keep_layout(reader, ";; end of %s\n", source->name);
             pop_source(reader);
             continue;
         }
@@ -383,6 +422,7 @@ static int take_pair(void *context, const char *section, const char *name, const
     entry->name = reader->name != NULL ? reader->name : weir_strdup(name);
     entry->value = reader->name != NULL ? reader->value : weir_strdup(value);
     entry->where = place(reader);
+    entry->layout = take_layout(reader);
     reader->name = NULL;
     reader->value = NULL;
     return 1;
@@ -392,6 +432,7 @@ static void run(struct reader *reader)
 {
     /* Each line that inih could object to was examined before it got there. */
     weir_require(ini_parse_stream(next_line, reader, take_pair, reader) == 0);
+    reader->entries->layout = take_layout(reader);
 }
 
 void weir_entries_read_file(struct weir_entries *entries, const char *file,
@@ -425,8 +466,10 @@ void weir_entries_clear(struct weir_entries *entries)
         free(entry->name);
         free(entry->value);
         free(entry->where);
+        free(entry->layout);
     }
     free(entries->items);
     free(entries->file);
+    free(entries->layout);
     *entries = (struct weir_entries){0};
 }

@@ -69,7 +69,7 @@ static void print_hosts(const struct weir_database *database, FILE *out)
     free(ports);
 }
 
-static void print_name(const char *name, FILE *out)
+void weir_name_print(const char *name, FILE *out)
 {
     if (strpbrk(name, "\"=[;#% ") == NULL) {
         fputs(name, out);
@@ -98,7 +98,7 @@ const char *weir_session_attrs_show(enum weir_session_attrs attrs)
 }
 
 /* Each word is preceded by a space. */
-static void print_target(const struct weir_database *database, FILE *out)
+static void print_target(const struct weir_database *database, bool secrets, FILE *out)
 {
     const struct {
         const char *name;
@@ -106,7 +106,7 @@ static void print_target(const struct weir_database *database, FILE *out)
     } words[] = {
         {"dbname", database->dbname},
         {"user", database->user},
-        {"password", database->password != NULL ? "***" : NULL},
+        {"password", secrets || database->password == NULL ? database->password : "***"},
         {"application_name", database->application_name},
         {"options", database->options},
         {"client_encoding", database->client_encoding},
@@ -123,9 +123,9 @@ static void print_target(const struct weir_database *database, FILE *out)
 static void print_database(const struct weir_database *database, FILE *out)
 {
     fprintf(out, "; %s\n", database->where);
-    print_name(database->name, out);
+    weir_name_print(database->name, out);
     fputs(" =", out);
-    print_target(database, out);
+    print_target(database, false, out);
     fputc('\n', out);
 }
 
@@ -134,17 +134,18 @@ static char *finish_text(FILE *out, char **text)
 {
     weir_require(fclose(out) == 0);
     char *shown = weir_strdup(*text + (**text == ' '));
+    weir_wipe(*text, strlen(*text));
     free(*text);
     return shown;
 }
 
-char *weir_database_show(const struct weir_database *database)
+char *weir_database_show(const struct weir_database *database, bool secrets)
 {
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
     weir_require(out != NULL);
-    print_target(database, out);
+    print_target(database, secrets, out);
     return finish_text(out, &text);
 }
 
@@ -181,7 +182,7 @@ void weir_conf_print(const struct weir_conf *conf, FILE *out)
     fprintf(out, "\n[users]\n");
     for (size_t i = 0; i < conf->user_count; i++) {
         fprintf(out, "; %s\n", conf->users[i].where);
-        print_name(conf->users[i].name, out);
+        weir_name_print(conf->users[i].name, out);
         fputs(" =", out);
         print_overrides(conf->users[i].overrides, out);
         fputc('\n', out);

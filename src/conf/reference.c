@@ -1,13 +1,10 @@
 /* The reference page and the sample file, from the table of settings. */
 
+#include "reference.h"
+
 #include <string.h>
 
-#include "setting.h"
-
-static const struct {
-    const char *title;
-    const char *text;
-} groups[] = {
+const struct weir_reference_group weir_reference_groups[WEIR_GROUP_COUNT] = {
     [WEIR_GROUP_LISTEN] = {"Where clients connect", ""},
     [WEIR_GROUP_CLIENT] = {"Clients", ""},
     [WEIR_GROUP_POOL] = {"Pools",
@@ -60,9 +57,9 @@ void weir_conf_print_sample(FILE *out)
 {
     fputs(sample_head, out);
     for (int group = 0; group < WEIR_GROUP_COUNT; group++) {
-        fprintf(out, "\n;;; %s\n", groups[group].title);
-        if (*groups[group].text != '\0')
-            print_wrapped(";;; ", groups[group].text, out);
+        fprintf(out, "\n;;; %s\n", weir_reference_groups[group].title);
+        if (*weir_reference_groups[group].text != '\0')
+            print_wrapped(";;; ", weir_reference_groups[group].text, out);
         for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
             const struct weir_setting *setting = &weir_settings[i];
             if ((int)setting->group != group)
@@ -77,11 +74,7 @@ void weir_conf_print_sample(FILE *out)
 
 /* --- the reference --------------------------------------------------------------------- */
 
-static const char reference_head[] =
-    "# Settings\n"
-    "\n"
-    "This page is generated from the table of settings, as is `conf/pgweir.ini`.\n"
-    "\n"
+const char weir_reference_head[] =
     "The file has the sections `[pgweir]`, `[databases]` and `[users]`. Lines that start with `;` "
     "or\n"
     "`#` are comments; anywhere else these characters belong to the value. `%include FILE` reads\n"
@@ -96,7 +89,7 @@ static const char reference_head[] =
     "* Booleans: `on`, `off`, `yes`, `no`, `true`, `false`, `1`, `0`.\n"
     "* Reload: *yes* takes effect when the file is read again, *no* at the next start.\n";
 
-static const char reference_databases[] =
+const char weir_reference_databases[] =
     "\n## [databases]\n"
     "\n"
     "`NAME = DSN [pool settings]`. The DSN is what libpq takes: `keyword=value` words, where "
@@ -193,9 +186,9 @@ static void print_row(const struct weir_setting *setting, FILE *out)
 
 static void print_group(int group, FILE *out)
 {
-    fprintf(out, "\n## %s\n\n", groups[group].title);
-    if (*groups[group].text != '\0')
-        fprintf(out, "%s\n\n", groups[group].text);
+    fprintf(out, "\n## %s\n\n", weir_reference_groups[group].title);
+    if (*weir_reference_groups[group].text != '\0')
+        fprintf(out, "%s\n\n", weir_reference_groups[group].text);
     fputs("| setting | default | reload | PgBouncer's name | meaning |\n|---|---|---|---|---|\n",
           out);
     for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
@@ -251,10 +244,15 @@ static void print_foreigners(bool refused, FILE *out)
 
 void weir_conf_print_reference(FILE *out)
 {
-    fputs(reference_head, out);
+    fputs("# Settings\n"
+          "\n"
+          "This page is generated from the table of settings, as is `conf/pgweir.ini`.\n"
+          "\n",
+          out);
+    fputs(weir_reference_head, out);
     for (int group = 0; group < WEIR_GROUP_COUNT; group++)
         print_group(group, out);
-    fputs(reference_databases, out);
+    fputs(weir_reference_databases, out);
     print_pgbouncer_defaults(out);
     print_translations(out);
     fputs("\nRefused, because security depends on them (values that change nothing are taken):\n\n"

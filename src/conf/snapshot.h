@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "setting.h"
 #include "weir/buffer.h"
@@ -31,6 +32,7 @@ struct weir_entry {
     char *name;
     char *value;
     char *where;
+    char *layout; /* the lines before it that are none, when they are wanted; else NULL */
 };
 
 struct weir_entries {
@@ -38,6 +40,8 @@ struct weir_entries {
     size_t count;
     size_t capacity;
     bool pgbouncer_section; /* there was one, perhaps without entries */
+    bool with_layout;       /* wanted: comments, empty lines, headers as they stand */
+    char *layout;           /* what follows the last entry */
     char *file;             /* the outermost one */
 };
 
@@ -92,9 +96,11 @@ struct weir_conf *weir_conf_finish(struct weir_entries *entries, struct weir_mes
 
 /* --- print.c --------------------------------------------------------------------------- */
 
-/* The right side of a line as it would be written, passwords as stars. */
-char *weir_database_show(const struct weir_database *database);
+/* The right side of a line as it would be written; without `secrets` passwords are stars. */
+char *weir_database_show(const struct weir_database *database, bool secrets);
 char *weir_overrides_show(const struct weir_pool_overrides *overrides);
+/* A name on the left side, in quotes where it needs them. */
+void weir_name_print(const char *name, FILE *out);
 /* "host:port", comma list. */
 char *weir_hosts_show(const struct weir_database *database);
 /* The word of target_session_attrs; NULL for the default. */
@@ -113,6 +119,10 @@ struct weir_apply {
 /* Turns the entries into the fields of a zeroed snapshot. */
 void weir_conf_apply(struct weir_conf *conf, const struct weir_entries *entries,
                      struct weir_messages *messages);
+/* The settings of a file that one entry of the global section alone would set, as a level whose
+ * fields are `conf`, a zeroed snapshot that the caller destroys. */
+void weir_conf_apply_one(struct weir_conf *conf, const struct weir_entry *entry, bool pgbouncer,
+                         unsigned char set[WEIR_SETTING_COUNT]);
 /* One `name = value` of any level, under our name or PgBouncer's. `owner` ("database shop", or
  * NULL) is for messages. Returns false when the name is not known at all; the caller says so. */
 bool weir_apply_setting(struct weir_apply *apply, struct weir_level *level, const char *where,
