@@ -27,7 +27,6 @@ struct daemon {
     ev_timer end_check;
     ev_timer stats;
     ev_timer watchdog;
-    struct status_line status;
     enum ending ending;
     weir_usec end_at;
 };
@@ -214,6 +213,8 @@ static void watch_signal(struct daemon *daemon, ev_signal *watcher, int number,
 static void watch_signals(struct daemon *daemon)
 {
     signal(SIGPIPE, SIG_IGN);
+    /* PgBouncer resumes by it; scripts made for that must not kill. */
+    signal(SIGUSR2, SIG_IGN);
     watch_signal(daemon, &daemon->on_hup, SIGHUP, on_hup);
     watch_signal(daemon, &daemon->on_term, SIGTERM, on_term);
     watch_signal(daemon, &daemon->on_int, SIGINT, on_int);
@@ -311,7 +312,6 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     }
     watch_signals(&daemon);
     service_watchdog_start(&daemon.loop, &daemon.watchdog);
-    status_start(&daemon.status, &daemon.loop, daemon.router);
     weir_log_info(NULL, "start", "pgweir %s, pid %d, reads %s", WEIR_VERSION, getpid(),
                   options->file);
     if (ready != NULL)
@@ -320,7 +320,6 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     weir_loop_run(&daemon.loop);
     service_notify("STOPPING=1");
     weir_listen_close_all(&daemon.listeners);
-    status_stop(&daemon.status, &daemon.loop);
     weir_router_destroy(daemon.router);
     weir_loop_fini(&daemon.loop);
     pidfile_drop();

@@ -3,6 +3,7 @@
 #define WEIR_DAEMON_DAEMON_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "weir/conf.h"
 #include "weir/net.h"
@@ -15,11 +16,43 @@ struct options {
     const char *user;
     bool daemon;
     bool check;
+    bool running; /* with check: what a reload would change */
+    bool import;
+    const char *output; /* of import, NULL: stdout */
     bool quiet;
     int verbose;
-    bool print_reference; /* for the manual, not advertised */
-    bool print_sample;
+    const char *print; /* the name of a generated page; not advertised */
 };
+
+enum option_argument {
+    ARGUMENT_NONE,
+    ARGUMENT_FILE,
+    ARGUMENT_USER,
+    ARGUMENT_HOST,
+    ARGUMENT_TEXT,
+};
+
+/* Beyond all letters, so that getopt can tell either. */
+enum option_id {
+    OPTION_NONE = 256,
+#define WEIR_OPTION(id, ...) OPTION_##id,
+#include "weir/options.def"
+#undef WEIR_OPTION
+};
+
+struct option_row {
+    enum option_id id;
+    char letter; /* 0: none */
+    const char *name;
+    enum option_argument argument;
+    const char *help; /* NULL: not shown */
+};
+
+/* Both end with a row without name. */
+extern const struct option_row options_pgweir[];
+extern const struct option_row options_top[];
+/* "FILE"; "" for none. */
+const char *options_argument_name(enum option_argument argument);
 
 /* -1: go on; otherwise the exit status (help and version are printed already). */
 int options_read(struct options *options, int argc, char **argv);
@@ -31,6 +64,19 @@ int options_read(struct options *options, int argc, char **argv);
 int daemon_run(const struct options *options, struct weir_conf *conf, void (*ready)(void));
 /* Reads the file and prints problems and warnings to stderr; NULL when it is bad. */
 struct weir_conf *daemon_read_conf(const char *file, bool quiet);
+
+/* --- pages.c, completion.c: what is generated ------------------------------------------- */
+
+/* Prints a page by its name; false with a message on stderr when there is none of that name. */
+bool pages_print(const char *name);
+void completion_print_bash(FILE *out);
+void completion_print_zsh(FILE *out);
+
+/* --- import.c, running.c: work on files, each with the exit status ----------------------- */
+
+int import_run(const struct options *options);
+/* Asks the daemon that runs by `file` what a reload would change, and prints it. */
+int running_run(const char *file);
 
 /* --- background.c ---------------------------------------------------------------------- */
 
@@ -55,8 +101,6 @@ bool limits_switch_user(const char *user);
 
 /* --- service.c: the service manager ---------------------------------------------------- */
 
-/* There is one that listens to what we say. */
-bool service_is_managed(void);
 /* Number of listening sockets handed over, which begin at descriptor 3. */
 int service_inherited_sockets(void);
 void service_notify(const char *state);
@@ -65,20 +109,5 @@ void service_notify_reloading(void);
 void service_status(const char *text);
 /* Feeds the watchdog from the loop, twice as often as it is asked for, when there is one. */
 void service_watchdog_start(struct weir_loop *loop, ev_timer *timer);
-
-/* --- status.c: the line that `systemctl status` shows ----------------------------------- */
-
-struct status_line {
-    ev_timer timer;
-    const struct weir_router *router;
-    char *last; /* as it was told */
-    uint64_t transactions;
-};
-
-/* Tells what is carried, once a second when it has changed and somebody listens. */
-void status_start(struct status_line *status, struct weir_loop *loop,
-                  const struct weir_router *router);
-/* Before the router goes. */
-void status_stop(struct status_line *status, struct weir_loop *loop);
 
 #endif

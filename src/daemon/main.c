@@ -58,10 +58,12 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     clear_environment();
-    if (options.print_reference || options.print_sample) {
-        (options.print_reference ? weir_conf_print_reference : weir_conf_print_sample)(stdout);
-        return 0;
-    }
+    if (options.print != NULL)
+        return pages_print(options.print) ? 0 : 1;
+    if (options.import)
+        return import_run(&options);
+    if (options.running)
+        return running_run(options.file);
     if (options.check)
         return check(&options);
     struct weir_conf *conf = daemon_read_conf(options.file, options.quiet);

@@ -1,23 +1,59 @@
+/* The command line, from the table of options. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon.h"
 
+const struct option_row options_pgweir[] = {
+#define WEIR_OPTION(id, letter, name, argument, help)                                              \
+    {OPTION_##id, letter, name, ARGUMENT_##argument, help},
+#include "weir/options.def"
+#undef WEIR_OPTION
+    {0},
+};
+
+const struct option_row options_top[] = {
+#define WEIR_TOP_OPTION(id, letter, name, argument, help)                                          \
+    {0, letter, name, ARGUMENT_##argument, help},
+#include "weir/options.def"
+#undef WEIR_TOP_OPTION
+    {0},
+};
+
+#define ROWS (sizeof(options_pgweir) / sizeof(options_pgweir[0]))
+
+const char *options_argument_name(enum option_argument argument)
+{
+    static const char *const names[] = {
+        [ARGUMENT_NONE] = "",     [ARGUMENT_FILE] = "FILE",  [ARGUMENT_USER] = "NAME",
+        [ARGUMENT_HOST] = "HOST", [ARGUMENT_TEXT] = "VALUE",
+    };
+    return names[argument];
+}
+
+static void print_row(const struct option_row *row, FILE *out)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "--%s %s", row->name, options_argument_name(row->argument));
+    if (row->letter != 0)
+        fprintf(out, "  -%c, %-18s %s\n", row->letter, text, row->help);
+    else
+        fprintf(out, "      %-18s %s\n", text, row->help);
+}
+
 static void print_help(FILE *out)
 {
+    fputs("Usage: pgweir [options] FILE.ini\n"
+          "\n"
+          "A connection pooler for PostgreSQL that pools by transaction.\n"
+          "\n",
+          out);
+    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
+        if (row->help != NULL)
+            print_row(row, out);
+    }
     fputs(
-        "Usage: pgweir [options] FILE.ini\n"
-        "\n"
-        "A connection pooler for PostgreSQL that pools by transaction.\n"
-        "\n"
-        "  -d, --daemon       run in the background; fails visibly when the start fails\n"
-        "  -u, --user NAME    switch to this user when started as root\n"
-        "  -t, --check        read everything, print what would run, exit 0 or 1\n"
-        "  -v, --verbose      more log; may be given twice\n"
-        "  -q, --quiet        do not log to standard error\n"
-        "  -V, --version      print the version\n"
-        "  -h, --help         print this\n"
         "\n"
         "Signals: HUP reloads, TERM ends when every client is at a transaction boundary (at the\n"
         "latest after shutdown_timeout), INT ends when server connections are free, QUIT ends at\n"
@@ -25,67 +61,126 @@ static void print_help(FILE *out)
         out);
 }
 
+/* `names` and `letters` have room for all rows. Long names alone are told by their row's id. */
+static void make_getopt(struct option *names, char *letters)
+{
+    size_t count = 0;
+    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
+        bool argument = row->argument != ARGUMENT_NONE;
+        names[count++] = (struct option){row->name, argument, NULL, row->id};
+        if (row->letter == 0)
+            continue;
+        *letters++ = row->letter;
+        if (argument)
+            *letters++ = ':';
+    }
+    names[count] = (struct option){0};
+    *letters = '\0';
+}
+
+static enum option_id option_of(int got)
+{
+    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
+        if (got == (int)row->id || (row->letter != 0 && got == row->letter))
+            return row->id;
+    }
+    return OPTION_NONE;
+}
+
+static int try_help(void)
+{
+    fputs("Try 'pgweir --help'.\n", stderr);
+    return 1;
+}
+
+/* As options_read. */
+static int take(struct options *options, enum option_id id, const char *argument)
+{
+    switch (id) {
+    case OPTION_DAEMON:
+        options->daemon = true;
+        return -1;
+    case OPTION_USER:
+        options->user = argument;
+        return -1;
+    case OPTION_CHECK:
+        options->check = true;
+        return -1;
+    case OPTION_RUNNING:
+        options->running = true;
+        return -1;
+    case OPTION_IMPORT:
+        options->import = true;
+        return -1;
+    case OPTION_OUTPUT:
+        options->output = argument;
+        return -1;
+    case OPTION_VERBOSE:
+        options->verbose++;
+        return -1;
+    case OPTION_QUIET:
+        options->quiet = true;
+        return -1;
+    case OPTION_PRINT:
+        options->print = argument;
+        return -1;
+    case OPTION_PRINT_REFERENCE:
+        options->print = "settings.md";
+        return -1;
+    case OPTION_PRINT_SAMPLE:
+        options->print = "sample.ini";
+        return -1;
+    case OPTION_REBOOT:
+        fputs("pgweir: -R (take over a running process) is not supported: start a second "
+              "instance with so_reuseport and end the first with TERM\n",
+              stderr);
+        return 1;
+    case OPTION_VERSION:
+        puts("pgweir " WEIR_VERSION);
+        return 0;
+    case OPTION_HELP:
+        print_help(stdout);
+        return 0;
+    case OPTION_NONE:
+        break;
+    }
+    return try_help();
+}
+
+/* What does not go together. */
+static const char *find_conflict(const struct options *options)
+{
+    if (options->running && !options->check)
+        return "--running goes with --check";
+    if (options->output != NULL && !options->import)
+        return "--output goes with --import";
+    if (options->check && options->import)
+        return "--check and --import exclude each other";
+    if (options->daemon && (options->check || options->import))
+        return "--daemon starts pgweir, --check and --import do not";
+    return NULL;
+}
+
 int options_read(struct options *options, int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"daemon", no_argument, NULL, 'd'},
-        {"user", required_argument, NULL, 'u'},
-        {"check", no_argument, NULL, 't'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {"print-reference", no_argument, NULL, 1},
-        {"print-sample", no_argument, NULL, 2},
-        {"reboot", no_argument, NULL, 'R'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
-    while ((option = getopt_long(argc, argv, "du:tvqVhR", names, NULL)) != -1) {
-        switch (option) {
-        case 'd':
-            options->daemon = true;
-            break;
-        case 'u':
-            options->user = optarg;
-            break;
-        case 't':
-            options->check = true;
-            break;
-        case 'v':
-            options->verbose++;
-            break;
-        case 'q':
-            options->quiet = true;
-            break;
-        case 'R':
-            fputs("pgweir: -R (take over a running process) is not supported: start a second "
-                  "instance with so_reuseport and end the first with TERM\n",
-                  stderr);
-            return 1;
-        case 1:
-            options->print_reference = true;
-            return -1;
-        case 2:
-            options->print_sample = true;
-            return -1;
-        case 'V':
-            puts("pgweir " WEIR_VERSION);
-            return 0;
-        case 'h':
-            print_help(stdout);
-            return 0;
-        default:
-            fputs("Try 'pgweir --help'.\n", stderr);
-            return 1;
-        }
+    struct option names[ROWS];
+    char letters[2 * ROWS + 1];
+    make_getopt(names, letters);
+    int got;
+    while ((got = getopt_long(argc, argv, letters, names, NULL)) != -1) {
+        int status = take(options, option_of(got), optarg);
+        if (status >= 0)
+            return status;
     }
-    if (optind + 1 != argc) {
-        fputs(optind == argc ? "pgweir: no configuration file given\n"
-                             : "pgweir: more than one configuration file given\n",
-              stderr);
-        fputs("Try 'pgweir --help'.\n", stderr);
-        return 1;
+    if (options->print != NULL)
+        return -1;
+    const char *problem = find_conflict(options);
+    if (problem == NULL && optind + 1 != argc)
+        problem = optind == argc ? "no configuration file given"
+                                 : "more than one configuration file given";
+    if (problem != NULL) {
+        fprintf(stderr, "pgweir: %s\n", problem);
+        return try_help();
     }
     options->file = argv[optind];
     return -1;

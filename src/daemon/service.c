@@ -2,7 +2,6 @@
  * (or without libsystemd) all of this does nothing. */
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,11 +9,6 @@
 
 #ifdef WEIR_SYSTEMD
 #include <systemd/sd-daemon.h>
-
-bool service_is_managed(void)
-{
-    return getenv("NOTIFY_SOCKET") != NULL;
-}
 
 int service_inherited_sockets(void)
 {
@@ -59,11 +53,6 @@ void service_watchdog_start(struct weir_loop *loop, ev_timer *timer)
 }
 
 #else
-
-bool service_is_managed(void)
-{
-    return false;
-}
 
 int service_inherited_sockets(void)
 {

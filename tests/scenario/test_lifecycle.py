@@ -119,6 +119,14 @@ def test_quit_ends_at_once():
         assert time.monotonic() - began < 2
 
 
+def test_usr2_is_ignored():
+    """PgBouncer resumes by it; a script made for that must not kill."""
+    with pooled() as (_, daemon), daemon.client() as client:
+        daemon.signal(signal.SIGUSR2)
+        daemon.counters()
+        assert client.value("select 1") == "select 1"
+
+
 def test_reload_changes_limits():
     with pooled(pool_timeout="30") as (_, daemon):
         with daemon.client() as holder, daemon.client() as client:

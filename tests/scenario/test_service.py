@@ -8,8 +8,6 @@ import socket
 import subprocess
 import time
 
-from common import pooled
-
 from harness import pgweir, process
 from harness.pgweir import Pgweir
 from harness.scripted import Scripted
@@ -92,19 +90,6 @@ def test_reload_of_a_bad_file_is_in_the_status():
         del daemon.settings["pool_sise"]
         daemon.reload()
         notices.wait("STATUS", "running.*", status + 1)
-
-
-def test_status_tells_what_is_carried():
-    with Notices() as notices, pooled(pool_size=2, start=False) as (_, daemon):
-        daemon.variables = {"NOTIFY_SOCKET": notices.path}
-        daemon.start()
-        with daemon.client() as one, daemon.client() as two:
-            one.query("begin")
-            two.query("begin")
-            notices.wait("STATUS", "2 clients, 2 server connections.*")
-            one.query("commit")
-            two.query("commit")
-        notices.wait("STATUS", "0 clients, 2 server connections.*", len(notices.take()))
 
 
 def test_watchdog_is_fed_by_the_loop():
