@@ -137,6 +137,13 @@ void weir_view_clients(const struct weir_router *router,
                        void (*each)(void *context, const struct weir_view_client *row),
                        void *context);
 
+/* The same in portions, for answers that are made over several turns: clients from the place *at on
+ * (0 at first), about `limit` of them; *at becomes the next place. False: there are no more. Nobody
+ * is told twice; who comes or goes between two calls may be told or not. */
+bool weir_view_clients_some(const struct weir_router *router, uint64_t *at, size_t limit,
+                            void (*each)(void *context, const struct weir_view_client *row),
+                            void *context);
+
 struct weir_view_server {
     uint64_t id;
     const void *pointer;

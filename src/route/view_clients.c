@@ -134,3 +134,24 @@ void weir_view_clients(const struct weir_router *router,
     weir_list_for(link, &router->logging_in)
         show_client(weir_container_of(link, struct client, base.link), each, context);
 }
+
+/* Every client that is logged in has a slot, and keeps it: the place to go on from. Those that are
+ * logging in have none and come with the first portion. */
+bool weir_view_clients_some(const struct weir_router *router, uint64_t *at, size_t limit,
+                            void (*each)(void *context, const struct weir_view_client *row),
+                            void *context)
+{
+    number_queues(router);
+    if (*at == 0) {
+        weir_list_for(link, &router->logging_in)
+            show_client(weir_container_of(link, struct client, base.link), each, context);
+    }
+    for (size_t shown = 0; *at < router->slot_count && shown < limit; ++*at) {
+        const struct client *client = router->slots[*at];
+        if (client == NULL)
+            continue;
+        shown++;
+        show_client(client, each, context);
+    }
+    return *at < router->slot_count;
+}
