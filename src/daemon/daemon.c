@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "weir/admin.h"
 #include "weir/clock.h"
 #include "weir/log.h"
 #include "weir/memory.h"
@@ -21,12 +22,15 @@ struct daemon {
     const struct options *options;
     struct weir_loop loop;
     struct weir_router *router;
+    struct weir_admin *admin;
     struct weir_conf *conf; /* the router's; for what the daemon itself needs */
     struct weir_list listeners;
     ev_signal on_hup, on_term, on_int, on_quit, on_usr1;
     ev_timer end_check;
     ev_timer stats;
     ev_timer watchdog;
+    ev_timer shutdown; /* asked for by the console: begins in a later turn */
+    enum weir_shutdown shutdown_how;
     enum ending ending;
     weir_usec end_at;
 };
@@ -104,42 +108,65 @@ static void follow_conf(struct daemon *daemon)
     free(problem);
 }
 
-/* --- signals --------------------------------------------------------------------------- */
+/* --- reading the configuration again -------------------------------------------------------- */
 
-/* The log has all of it; `systemctl status` shows the first line. */
-static void refuse_reload(const char *what, const char *problem)
+/* The log has all of it; `systemctl status` shows the first line. Takes `problem` over. */
+static bool refuse_reload(struct daemon *daemon, char *problem, char **told)
 {
-    weir_log_error(NULL, "reload", "the old configuration stays: %s%s", what, problem);
-    char *status = weir_format("the old configuration stays: %s%s", what, problem);
+    weir_log_error(NULL, "reload", "the old configuration stays: %s", problem);
+    char *status = weir_format("the old configuration stays: %s", problem);
     service_status(status);
     free(status);
+    weir_router_note_reload(daemon->router, problem);
+    if (told != NULL)
+        *told = problem;
+    else
+        free(problem);
+    return false;
 }
+
+/* Takes `conf` over. False with *problem: everything stays as it was. */
+static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem)
+{
+    struct weir_user_file *users = NULL;
+    char *unreadable = NULL;
+    if (!read_users(conf, &users, &unreadable)) {
+        *problem = weir_format("auth_file: %s", unreadable);
+        free(unreadable);
+        weir_conf_destroy(conf);
+        return false;
+    }
+    if (!open_log(daemon, conf))
+        weir_log_error(NULL, "reload", "the old log stays open");
+    daemon->conf = conf;
+    weir_router_reload(daemon->router, conf, users);
+    follow_conf(daemon);
+    return true;
+}
+
+/* *told, if `told` is given: why it failed, to be freed. */
+static bool reload(struct daemon *daemon, char **told)
+{
+    char *problems = NULL, *warnings = NULL, *problem = NULL;
+    struct weir_conf *conf = weir_conf_read(daemon->options->file, &problems, &warnings);
+    if (warnings != NULL)
+        weir_log_warning(NULL, "reload", "%s", warnings);
+    free(warnings);
+    if (conf == NULL)
+        return refuse_reload(daemon, problems != NULL ? problems : weir_strdup("unreadable"), told);
+    free(problems);
+    if (!follow(daemon, conf, &problem))
+        return refuse_reload(daemon, problem, told);
+    service_status("running");
+    return true;
+}
+
+/* --- signals --------------------------------------------------------------------------- */
 
 static void on_hup(struct ev_loop *ev, ev_signal *watcher, int events)
 {
-    struct daemon *daemon = watcher->data;
     service_notify_reloading();
-    char *problems = NULL, *warnings = NULL, *problem = NULL;
-    struct weir_conf *conf = weir_conf_read(daemon->options->file, &problems, &warnings);
-    struct weir_user_file *users = NULL;
-    if (warnings != NULL)
-        weir_log_warning(NULL, "reload", "%s", warnings);
-    if (conf == NULL) {
-        refuse_reload("", problems != NULL ? problems : "unreadable");
-    } else if (!read_users(conf, &users, &problem)) {
-        refuse_reload("auth_file: ", problem);
-        weir_conf_destroy(conf);
-    } else {
-        if (!open_log(daemon, conf))
-            weir_log_error(NULL, "reload", "the old log stays open");
-        daemon->conf = conf;
-        weir_router_reload(daemon->router, conf, users);
-        follow_conf(daemon);
-        service_status("running");
-    }
-    free(problems);
-    free(warnings);
-    free(problem);
+    reload(watcher->data, NULL);
     service_notify("READY=1");
 }
 
@@ -227,6 +254,66 @@ static void watch_signals(struct daemon *daemon)
     time_stats(daemon);
 }
 
+/* --- what the console asks of the daemon ------------------------------------------------------ */
+
+static bool console_reload(void *context, char **problem)
+{
+    service_notify_reloading();
+    bool good = reload(context, problem);
+    service_notify("READY=1");
+    return good;
+}
+
+static bool console_set(void *context, const char *name, const char *value, char **problem)
+{
+    struct daemon *daemon = context;
+    struct weir_conf *conf = weir_conf_with(daemon->conf, name, value, problem);
+    return conf != NULL && follow(daemon, conf, problem);
+}
+
+static struct weir_conf *console_read(void *context, char **problem)
+{
+    struct daemon *daemon = context;
+    char *warnings = NULL;
+    struct weir_conf *conf = weir_conf_read(daemon->options->file, problem, &warnings);
+    free(warnings);
+    return conf;
+}
+
+static void on_shutdown(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct daemon *daemon = timer->data;
+    switch (daemon->shutdown_how) {
+    case WEIR_SHUTDOWN_NOW:
+        daemon->ending = ENDING_AT_ONCE;
+        end(daemon);
+        break;
+    case WEIR_SHUTDOWN_WAIT_SERVERS:
+        on_int(ev, &daemon->on_int, 0);
+        break;
+    case WEIR_SHUTDOWN_WAIT_CLIENTS:
+        on_term(ev, &daemon->on_term, 0);
+        break;
+    }
+}
+
+static void console_shutdown(void *context, enum weir_shutdown how)
+{
+    struct daemon *daemon = context;
+    daemon->shutdown_how = how;
+    ev_timer_stop(daemon->loop.ev, &daemon->shutdown);
+    ev_timer_init(&daemon->shutdown, on_shutdown, 0., 0.);
+    daemon->shutdown.data = daemon;
+    ev_timer_start(daemon->loop.ev, &daemon->shutdown);
+}
+
+static const struct weir_admin_ops console_ops = {
+    .reload = console_reload,
+    .set = console_set,
+    .read = console_read,
+    .shutdown = console_shutdown,
+};
+
 /* --- boot ------------------------------------------------------------------------------ */
 
 static bool listen_inherited(struct daemon *daemon, int count)
@@ -293,6 +380,7 @@ static bool boot(struct daemon *daemon)
         return false;
     }
     daemon->router = weir_router_create(&daemon->loop, daemon->conf, users);
+    daemon->admin = weir_admin_create(&daemon->loop, daemon->router, &console_ops, daemon);
     return listen_everywhere(daemon) && pidfile_take(daemon->conf->pidfile);
 }
 
@@ -303,6 +391,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     if (!boot(&daemon)) {
         weir_listen_close_all(&daemon.listeners);
         if (daemon.router != NULL) {
+            weir_admin_destroy(daemon.admin);
             weir_router_destroy(daemon.router);
             weir_loop_fini(&daemon.loop);
         } else {
@@ -320,6 +409,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     weir_loop_run(&daemon.loop);
     service_notify("STOPPING=1");
     weir_listen_close_all(&daemon.listeners);
+    weir_admin_destroy(daemon.admin);
     weir_router_destroy(daemon.router);
     weir_loop_fini(&daemon.loop);
     pidfile_drop();
