@@ -23,8 +23,7 @@ def difference(env, script, title, move, cuts=None, table="facts"):
             except TimeoutError as error:
                 raise AssertionError(f"{title} segment {number}: {error!r}\n    sent:\n{readable(segment)}\n"
                                      f"    PostgreSQL:\n{show(expected)}") from error
-            compare(expected, got, segment, f"{title} segment {number}")
-            if expected[-1] == CLOSED:
+            if not compare(expected, got, segment, f"{title} segment {number}") or expected[-1] == CLOSED:
                 break
             if expected[-1].body == b"I":
                 move()
@@ -39,7 +38,7 @@ def all_the_same(env, seeds, cut):
     failures = []
     for seed in seeds:
         try:
-            difference(env, Script(seed, env.joins_queries), f"seed {seed}", lambda: turner.turn(patience=0.5),
+            difference(env, Script(seed, env.joins_queries), f"seed {seed}", lambda: turner.turn(patience=0.15),
                        random.Random(seed) if cut else None)
         except (AssertionError, TimeoutError) as error:
             failures.append(str(error))
