@@ -42,9 +42,17 @@ static bool run(int calls)
 
 enum { TYPE_A = 1, TYPE_AAAA = 28 };
 
+/* More addresses than a UDP packet of 512 bytes takes. */
+#define MANY 60
+
 static struct {
     ev_io io;
     int questions; /* of the names below, A and AAAA */
+    ev_io listener;
+    ev_io connection; /* the latest over TCP */
+    int connections;
+    uint8_t packet[2048];
+    size_t got;
 } server;
 
 /* The question's end in a query of one question, or 0; its name in `name` with dots. */
@@ -72,46 +80,122 @@ static size_t add_address(uint8_t *reply, size_t at, uint8_t last)
     return at + sizeof record;
 }
 
-static void serve(struct ev_loop *ev, ev_io *watcher, int revents)
+/* Makes the answer of a question; 0: there is none. */
+static size_t answer(uint8_t *packet, size_t got, bool over_tcp)
 {
-    uint8_t packet[2048];
     char name[1024];
-    struct weir_address from = {.length = sizeof from.storage};
-    ssize_t got = recvfrom(watcher->fd, packet, 1024, 0, &from.any, &from.length);
-    if (got < 17)
-        return;
-    size_t end = read_name(packet, (size_t)got, name);
+    size_t end = got < 17 ? 0 : read_name(packet, got, name);
     cr_assert_gt(end, 0);
     int type = packet[end - 3];
     server.questions++;
     if (strncmp(name, "silent.", 7) == 0)
-        return;
+        return 0;
     packet[2] = 0x84; /* an answer, authoritative */
     packet[3] = 0x80;
     memset(packet + 6, 0, 6); /* no records yet */
     size_t length = end;
-    if (strcmp(name, "db.test.") != 0) {
+    if (strcmp(name, "many.test.") == 0) {
+        if (!over_tcp)
+            packet[2] |= 2; /* cut: ask by TCP */
+        else if (type == TYPE_A)
+            for (uint8_t i = 0; i < MANY; i++, packet[7]++)
+                length = add_address(packet, length, (uint8_t)(2 + i));
+    } else if (strcmp(name, "db.test.") != 0) {
         packet[3] |= 3; /* no such name */
     } else if (type == TYPE_A) {
         packet[7] = 2;
         length = add_address(packet, length, 2);
         length = add_address(packet, length, 3);
     }
-    cr_assert_eq(sendto(watcher->fd, packet, length, 0, &from.any, from.length), (ssize_t)length);
+    return length;
+}
+
+static void serve(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    uint8_t packet[2048];
+    struct weir_address from = {.length = sizeof from.storage};
+    ssize_t got = recvfrom(watcher->fd, packet, 1024, 0, &from.any, &from.length);
+    if (got < 17)
+        return;
+    size_t length = answer(packet, (size_t)got, false);
+    if (length > 0)
+        cr_assert_eq(sendto(watcher->fd, packet, length, 0, &from.any, from.length),
+                     (ssize_t)length);
+}
+
+/* By TCP each message has its length before it. */
+static void serve_connection(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    ssize_t got = recv(watcher->fd, server.packet + server.got, 1024 - server.got, 0);
+    if (got <= 0) {
+        ev_io_stop(ev, watcher);
+        return;
+    }
+    server.got += (size_t)got;
+    size_t asked;
+    while (server.got >= 2 &&
+           server.got >= 2 + (asked = (size_t)(server.packet[0] << 8 | server.packet[1]))) {
+        uint8_t reply[2048];
+        memcpy(reply, server.packet, 2 + asked);
+        server.got -= 2 + asked;
+        memmove(server.packet, server.packet + 2 + asked, server.got);
+        size_t length = answer(reply + 2, asked, true);
+        reply[0] = (uint8_t)(length >> 8);
+        reply[1] = (uint8_t)length;
+        /* In two pieces, the first of which ends within the length. */
+        cr_assert_eq(send(watcher->fd, reply, 1, 0), 1);
+        cr_assert_eq(send(watcher->fd, reply + 1, 1 + length, 0), (ssize_t)(1 + length));
+    }
+}
+
+static void accept_connection(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    int fd = accept4(watcher->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    cr_assert_geq(fd, 0);
+    if (server.connections++ > 0) {
+        ev_io_stop(ev, &server.connection);
+        close(server.connection.fd);
+    }
+    server.got = 0;
+    ev_io_init(&server.connection, serve_connection, fd, EV_READ);
+    ev_io_start(ev, &server.connection);
+}
+
+static int bind_loopback(int type, int port)
+{
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (bind(fd, (struct sockaddr *)(void *)&address, sizeof address) == 0)
+        return fd;
+    close(fd);
+    return -1;
 }
 
 static void open_all(void)
 {
     cr_assert(weir_loop_init(&test.loop));
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    cr_assert_eq(bind(fd, (struct sockaddr *)(void *)&address, length), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)(void *)&address, &length), 0);
-    ev_io_init(&server.io, serve, fd, EV_READ);
+    int udp = -1, tcp = -1, port = 0;
+    for (int tries = 0; udp < 0 && tries < 50; tries++) {
+        /* The kernel's choice for TCP may be taken for UDP. */
+        struct sockaddr_in address;
+        socklen_t length = sizeof address;
+        tcp = bind_loopback(SOCK_STREAM, 0);
+        cr_assert_eq(getsockname(tcp, (struct sockaddr *)(void *)&address, &length), 0);
+        port = ntohs(address.sin_port);
+        udp = bind_loopback(SOCK_DGRAM, port);
+        if (udp < 0)
+            close(tcp);
+    }
+    cr_assert_geq(udp, 0);
+    cr_assert_eq(listen(tcp, 4), 0);
+    ev_io_init(&server.io, serve, udp, EV_READ);
     ev_io_start(test.loop.ev, &server.io);
+    ev_io_init(&server.listener, accept_connection, tcp, EV_READ);
+    ev_io_start(test.loop.ev, &server.listener);
     char text[64];
-    snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(address.sin_port));
+    snprintf(text, sizeof text, "127.0.0.1:%d", port);
     weir_resolver_use_servers(&test.loop, text);
 }
 
@@ -119,6 +203,12 @@ static void close_all(void)
 {
     ev_io_stop(test.loop.ev, &server.io);
     close(server.io.fd);
+    ev_io_stop(test.loop.ev, &server.listener);
+    close(server.listener.fd);
+    if (server.connections > 0) {
+        ev_io_stop(test.loop.ev, &server.connection);
+        close(server.connection.fd);
+    }
     weir_loop_fini(&test.loop);
 }
 
@@ -172,6 +262,21 @@ Test(dns, failures_are_not_kept)
     cr_assert(run(1));
     cr_assert_eq(asking.calls, 2);
     cr_assert_eq(server.questions, 2 * questions);
+}
+
+/* The answer does not fit into a UDP packet. */
+Test(dns, cut_answers_are_asked_for_by_tcp)
+{
+    struct asking asking = {0};
+    ask(&asking, "many.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking.count, MANY);
+    cr_assert_gt(server.connections, 0);
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(asking.addresses[i].any.sa_family, AF_INET);
+    ask(&asking, "db.test");
+    cr_assert(run(1));
+    cr_assert_eq(asking.count, 2);
 }
 
 /* The cache stays bounded; what it drops is simply asked again. */
