@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -27,7 +28,7 @@ TRUSTED = "raw"                     # logs in without a password: for tests that
 def pool(**settings):
     """Pool settings of a test. pool_size and max_overflow give the limit that is asserted; `auth`
     is 'scram' or 'trust'; `seconds` the time limit; `own_cluster` a PostgreSQL for this test alone;
-    `entry` is added to the [databases] line; everything else goes into the ini file as it is."""
+    `entry` is added to the [databases] line; everything else goes into the ini file as it is, but for {tmp}, the test's folder."""
     def mark(function):
         function.pool = settings
         return function
@@ -40,14 +41,22 @@ def clean_environment(**more):
     return {**kept, "LC_ALL": "C.UTF-8", **more}
 
 
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 class Cluster(postgres.Postgres):
     """A private PostgreSQL with the users of these tests."""
 
     def __init__(self):
         super().__init__(settings={"max_connections": "400", "shared_buffers": "64MB", "autovacuum": "off",
-                                   "log_min_messages": "warning", "max_prepared_transactions": "20"},
-                         hba=f"host all {TRUSTED} 127.0.0.1/32 trust\n"
-                             "host all all 127.0.0.1/32 scram-sha-256\n")
+                                   "log_min_messages": "warning", "max_prepared_transactions": "20",
+                                   "listen_addresses": "127.0.0.1,::1" if has_ipv6() else "127.0.0.1"},
+                         hba="".join(f"host all {TRUSTED} {address} trust\nhost all all {address} scram-sha-256\n"
+                                     for address in ("127.0.0.1/32", "::1/128")))
         with self.connect("postgres") as connection:
             for user in USERS + (TRUSTED,):
                 connection.execute(sql.SQL("create role {} superuser login password {}").format(
@@ -115,6 +124,8 @@ class Env:
         self.host = "127.0.0.1"
         self.port = cluster.port
         self.tmp = pathlib.Path(process.folder("test"))
+        for key, value in settings.items():
+            settings[key] = value.replace("{tmp}", str(self.tmp)) if isinstance(value, str) else value
         self.pooler = None
         self.lock = threading.Lock()
         self.closing = contextlib.ExitStack()

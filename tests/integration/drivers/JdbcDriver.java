@@ -1,4 +1,4 @@
-// pgjdbc through the target: java -cp postgresql.jar JdbcDriver.java SCENARIO HOST PORT DATABASE USER PASSWORD
+// pgjdbc through the target: java -cp postgresql.jar JdbcDriver.java SCENARIO HOST PORT DATABASE USER PASSWORD [NAME=VALUE]...
 // Prints "served CLIENT BACKEND" lines and ends with status 0 when every check held.
 
 import java.io.StringReader;
@@ -351,6 +351,10 @@ public class JdbcDriver {
         url = "jdbc:postgresql://" + arguments[1] + ":" + arguments[2] + "/" + arguments[3];
         login.setProperty("user", arguments[4]);
         login.setProperty("password", arguments[5]);
+        for (int i = 6; i < arguments.length; i++) {
+            String[] pair = arguments[i].split("=", 2);
+            login.setProperty(pair[0], pair[1]);
+        }
         switch (arguments[0]) {
             case "thresholds": thresholds(); break;
             case "fetch": fetch(); break;

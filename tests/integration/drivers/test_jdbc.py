@@ -9,12 +9,15 @@ SOURCE = pathlib.Path(__file__).parent / "JdbcDriver.java"
 JAR = "/usr/share/java/postgresql.jar"
 
 
-def run(env, scenario, clients=None):
+SOCKETS = "/usr/share/java/junixsocket-common.jar"  # Debian's libjunixsocket-java: Unix sockets for Java
+
+
+def run(env, scenario, clients=None, host=None, more=(), properties=()):
     if not shutil.which("javac") or not os.path.exists(JAR):
         raise Skip("no javac or no libpostgresql-jdbc-java")
     with Watch(env) as watch, Noise(env):
-        done = run_program(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JAR, SOURCE, scenario, env.host,
-                            env.port, env.dbname, env.user, env.password], env, seconds=75)
+        done = run_program(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join([JAR, *more]), SOURCE,
+                            scenario, host or env.host, env.port, env.dbname, env.user, env.password, *properties], env, seconds=75)
         for line in done.stdout.splitlines():
             if line.startswith("served "):
                 _, client, pid = line.split()
@@ -58,3 +61,14 @@ def test_sessions(env):
 @pool(pool_size=2)
 def test_copy(env):
     run(env, "copies", clients=4)
+
+
+@pool(pool_size=2, unix_socket_dir="{tmp}")
+def test_unix_socket(env):
+    if not os.path.exists(SOCKETS):
+        raise Skip("no libjunixsocket-java")
+    folder = env.cluster.folder if env.direct else env.tmp
+    if env.against == "pgweir":
+        assert (folder / f".s.PGSQL.{env.port}").is_socket()
+    run(env, "thresholds", clients=48, host="localhost", more=[SOCKETS], properties=[
+        "socketFactory=org.newsclub.net.unix.AFUNIXSocketFactory$FactoryArg", f"socketFactoryArg={folder}/.s.PGSQL.{env.port}"])
