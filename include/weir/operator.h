@@ -45,7 +45,8 @@ enum weir_operator_result weir_operator_reconnect(struct weir_router *router, co
 /* None of those that reconnect marked is left. */
 bool weir_operator_is_reconnected(const struct weir_router *router, const char *database);
 
-/* Ends all clients (57P01) and closes all server connections of it at once; it stays paused. */
+/* Ends all clients (57P01), cancels what runs and closes all server connections of it at once; it stays
+ * paused. */
 enum weir_operator_result weir_operator_kill(struct weir_router *router, const char *database);
 /* Ends one client; its statement is cancelled, its server connection cleaned and reused. A console
  * client may be ended like any other, also the one that asks: it is ended later in the turn. One that

@@ -284,6 +284,8 @@ static void greet(struct client *client)
 {
     struct destination *destination = client->destination;
     if (client->base.login->replication != NULL) {
+        if (destination->database_cap->paused)
+            return; /* greeted when it is resumed */
         if (destination_open_replication(destination, client) == NULL)
             binding_refuse(client, WEIR_REASON_POOL_QUEUE_FULL,
                            "no server connection is free for replication", NULL, NULL);
@@ -310,6 +312,16 @@ static void greet(struct client *client)
     gather_flush(&client->router->to_server);
     if (step == STEP_MORE)
         admission_welcome_from_server(client);
+}
+
+void admission_greet_paused(struct weir_router *router)
+{
+    weir_list_for_safe(link, &router->logging_in) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        if (client->base.state == WEIR_CLIENT_GREETING && client->destination != NULL &&
+            client->base.login->replication != NULL && client->server == NULL)
+            greet(client);
+    }
 }
 
 static void logged_in(struct weir_client *base)

@@ -292,7 +292,8 @@ void binding_abandon(struct client *client, enum weir_reason reason)
     }
     if (halfway || weir_reason_row(reason)->reuse == WEIR_REUSE_CLOSE) {
         /* The rest of a message will never come: the server would wait for it for ever. */
-        binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
+        bool asked = weir_reason_row(reason)->blame == WEIR_BLAME_ADMIN;
+        binding_lose_server(server, asked ? reason : WEIR_REASON_CLEAN_FAILED);
         return;
     }
     settling_begin(server, reason != WEIR_REASON_CLIENT_TERMINATE);
@@ -405,6 +406,8 @@ static void bury(struct server *server, bool lost)
     struct weir_router *router = server->router;
     struct weir_pool_counts before, after;
     server->phase = SERVER_CLOSED;
+    weir_cancel_drop(server->cancel);
+    server->cancel = NULL;
     weir_server_close(&server->base, false);
     weir_pool_count(server->destination->pool, router->loop->now, &before);
     weir_pool_gone(&server->slot, lost, router->loop->now);
@@ -457,6 +460,7 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         return;
     }
     enum server_phase phase = server->phase;
+    bool running = server->replies.count > 0;
     events_of_server(server, "close", reason, NULL);
     server->phase = SERVER_CLOSED;
     server->client = NULL;
@@ -498,6 +502,9 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         linger(server, phase);
     else
         bury(server, is_servers_fault(reason));
+    /* PostgreSQL would notice the end of the connection only when the statement has ended. */
+    if (reason == WEIR_REASON_DATABASE_KILLED && running && server->phase == SERVER_CLOSING)
+        cancel_server(server);
 }
 
 /* --- what the pool decides ------------------------------------------------------------- */

@@ -65,6 +65,8 @@ static void on_done(void *context, bool delivered)
 {
     struct server *server = context;
     server->cancel = NULL;
+    if (server->phase == SERVER_CLOSING)
+        return; /* its deadline is that of the closing */
     if (server->phase != SERVER_SETTLING)
         server->deadline = 0;
     if (server->phase == SERVER_SETTLING) {

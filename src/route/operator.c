@@ -147,6 +147,7 @@ enum weir_operator_result weir_operator_resume(struct weir_router *router, const
         if (is_meant(destination, database))
             weir_pool_resume(destination->pool, router->loop->now);
     }
+    admission_greet_paused(router);
     router_decide_later(router);
     return WEIR_OPERATOR_DONE;
 }

@@ -318,6 +318,8 @@ void admission_welcome_from_server(struct client *client);
 void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
                       const struct weir_buffer *server_error);
 void admission_forget_greetings(struct destination *destination);
+/* Replication clients have no place in the queue of a paused pool: those that may go on do. */
+void admission_greet_paused(struct weir_router *router);
 /* By the rules of auth_type. */
 void admission_demand(const struct client *client, struct weir_admission *admission);
 

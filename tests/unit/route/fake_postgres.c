@@ -644,6 +644,12 @@ static void go_on(struct fake_backend *backend)
     walk(backend, bytes, length);
 }
 
+static void rouse(struct fake_backend *backend)
+{
+    backend->sleeping = false;
+    weir_stream_resume(&backend->stream);
+}
+
 static void take_cancel(struct fake_backend *backend, const struct weir_startup *startup)
 {
     struct fake_postgres *postgres = backend->postgres;
@@ -652,7 +658,7 @@ static void take_cancel(struct fake_backend *backend, const struct weir_startup 
     if (target == NULL || !target->sleeping || startup->key_length != postgres->key_length)
         return;
     postgres->cancels++;
-    target->sleeping = false;
+    rouse(target);
     fail(target, "57014", "canceling statement due to user request");
     if (target->sleep_extended)
         target->skipping = true;
@@ -785,6 +791,8 @@ static void on_event(struct weir_stream *stream, unsigned events)
     enum weir_io io = weir_stream_receive(stream, &bytes, &length);
     if (io == WEIR_IO_OK)
         walk(backend, bytes, length);
+    else if (backend->sleeping && io == WEIR_IO_EOF)
+        weir_stream_pause(stream); /* who works for a client does not notice that it has gone */
     else if (io != WEIR_IO_WAIT)
         end(backend);
 }
@@ -858,7 +866,7 @@ void fake_postgres_wake(struct fake_postgres *postgres)
         struct fake_backend *backend = weir_container_of(link, struct fake_backend, link);
         if (!backend->sleeping)
             continue;
-        backend->sleeping = false;
+        rouse(backend);
         put_tag(backend, "SELECT 1");
         if (!backend->sleep_extended)
             put_ready(backend);

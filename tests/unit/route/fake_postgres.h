@@ -5,7 +5,8 @@
  * Commands, at the start of a query's text:
  *   begin, commit, rollback       as they are
  *   fail                          ERROR 42P01; fail_parse and fail_bind at that message
- *   sleep                         no answer until a cancel request or fake_postgres_wake
+ *   sleep                         no answer until a cancel request or fake_postgres_wake; the end
+ *                                 of the connection is not noticed meanwhile
  *   die, vanish                   FATAL 57P01 and end of file, or end of file alone
  *   copyin, copyout               COPY; a line with "bad" in it fails
  *   set NAME=VALUE, reset NAME, reset all, discard all, set_config(...), ... pg_settings ...

@@ -143,6 +143,21 @@ Test(operator, a_pause_holds_for_pools_that_come_later)
     world_close();
 }
 
+Test(operator, a_replication_client_waits_for_the_end_of_the_pause)
+{
+    static const char *const settings[] = {"replication=database", NULL};
+    struct raw_client client;
+    cr_assert_eq(weir_operator_pause(world.router, "db"), WEIR_OPERATOR_DONE);
+    client_start(&client, settings);
+    check_waits(&client);
+    cr_assert_eq(world.postgres.opened, 0);
+    cr_assert_eq(weir_operator_resume(world.router, "db"), WEIR_OPERATOR_DONE);
+    client_forget(&client);
+    exchange(&client, "Q a", ROW("a"));
+    client_close(&client);
+    world_close();
+}
+
 /* PostgreSQL accepts, as far as the kernel does it, and says nothing. */
 Test(operator, a_server_that_does_not_answer_does_not_hold_up_pause)
 {
@@ -393,6 +408,8 @@ Test(operator_pool, kill_ends_clients_and_servers_of_its_database)
     exchange(&other, "Q begin", "C(BEGIN) Z(T)");
     exchange(&open, "Q begin", "C(BEGIN) Z(T)");
     client_send(&running, "Q sleep");
+    world_turns(10);
+    cr_assert_eq(world_counts().active, 2);
     client_send(&waiting, "Q a");
     client_start_as(&login, "v", "db", (const char *const[]){"work_mem=8MB", NULL});
     world.postgres.trickle = 1; /* so that it is still logging in */
@@ -409,6 +426,7 @@ Test(operator_pool, kill_ends_clients_and_servers_of_its_database)
     exchange(&other, "Q commit", "C(COMMIT) Z(I)");
     world_until(weir_operator_is_paused_out(world.router, "db"));
     cr_assert_eq(fake_postgres_count(&world.postgres), 1);
+    cr_assert_eq(world.postgres.cancels, 1, "PostgreSQL does not go on with what ran");
     client_close(&running);
     client_close(&open);
     client_close(&waiting);
