@@ -155,6 +155,9 @@ enum sql_use sql_read(const char *text, size_t length, char *name, size_t size)
 {
     const char *end = text + length, *at = skip_space(text, end);
     enum sql_use use = SQL_USES;
+    /* The texts of ordinary work are told apart at once. */
+    if (at == end || strchr("cCdDeEpP", *at) == NULL)
+        return SQL_NOTHING;
     if (take_word(&at, end, "discard"))
         return SQL_DISCARDS;
     if (take_word(&at, end, "deallocate")) {
