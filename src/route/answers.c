@@ -25,6 +25,7 @@ void statement_on_success(struct server *server, const struct reply *reply)
         if (named != NULL)
             statement_free_name(server->router, named);
         break;
+    case PURPOSE_UNKNOWN:
     case PURPOSE_DUPLICATE:
         free(reply->subject);
         break;
@@ -74,14 +75,19 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
             statement_free_name(server->router, named);
         break;
     case PURPOSE_CHECK:
+    case PURPOSE_CHECK_UNNAMED:
         release_held(server);
         break;
+    case PURPOSE_UNKNOWN:
     case PURPOSE_DUPLICATE:
         free(reply->subject);
         break;
     case PURPOSE_UNNAMED_PARSE:
-        server->unnamed_version = 0;
-        if (reply->subject != NULL && client != NULL)
+        /* A later one may have taken its place already. */
+        if (server->unnamed_version == reply->version)
+            server->unnamed_version = 0;
+        if (reply->action == REPLY_FORWARD && client != NULL && client->unnamed != NULL &&
+            client->unnamed->version == reply->version)
             statement_forget_unnamed(client);
         break;
     case PURPOSE_MATERIALISE:
@@ -100,19 +106,32 @@ void statement_on_dropped(struct server *server, const struct reply *reply)
     }
 }
 
-void statement_on_shape(struct server *server, const struct reply *reply, uint64_t shape)
+void statement_on_description(struct server *server, const struct reply *reply, const uint8_t *body,
+                              size_t length)
 {
-    if (reply->purpose == PURPOSE_CHECK) {
-        struct prepared *copy = reply->subject;
+    uint64_t columns = shape_of_columns(body, length);
+    uint64_t shape = shape_of_statement(server->parameters, columns);
+    struct prepared *copy = reply->subject;
+    struct client_statement *named = reply->subject;
+    switch (reply->purpose) {
+    case PURPOSE_CHECK:
         copy->shape = shape;
         release_held(server);
-    } else if (reply->purpose == PURPOSE_SHAPE) {
-        struct client_statement *named = reply->subject;
-        struct prepared *copy = reply->second;
+        break;
+    case PURPOSE_CHECK_UNNAMED:
+        if (named != NULL)
+            unnamed_compare(server, named, columns, shape);
+        release_held(server);
+        break;
+    case PURPOSE_SHAPE:
+        copy = reply->second;
         if (named != NULL)
             named->shape = shape;
         if (copy != NULL)
             copy->shape = shape;
+        break;
+    default:
+        break;
     }
 }
 

@@ -173,10 +173,14 @@ static enum step take_sync(struct client *client, const uint8_t *message, size_t
                            uint32_t total, size_t *taken)
 {
     struct server *server = client->server;
-    *taken = pass(client, message, have, total);
     /* In COPY FROM STDIN the server ignores Sync until the data has ended. */
-    if (server->copy == COPY_IN)
+    if (server->copy == COPY_IN) {
+        *taken = pass(client, message, have, total);
         return STEP_MORE;
+    }
+    if (__builtin_expect(client->unnamed_pending, 0))
+        unnamed_describe_pending(client);
+    *taken = pass(client, message, have, total);
     server->pipeline = PIPELINE_IDLE;
     /* Whether the names of this batch hold is known only when it has been answered. */
     if (server->names_unanswered > 0)
@@ -296,6 +300,8 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'E':
         if (server->pipeline == PIPELINE_SKIPPING)
             break;
+        if (__builtin_expect(client->unnamed_pending, 0))
+            unnamed_describe_pending(client);
         server->pipeline = PIPELINE_BATCH;
         server_expect(server, REPLY_EXECUTE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         break;

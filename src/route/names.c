@@ -143,7 +143,7 @@ void statement_forget_client(struct client *client)
                 reply->subject = NULL;
             if (reply->purpose == PURPOSE_NAMED_PARSE)
                 reply->second = NULL;
-            if (reply->purpose == PURPOSE_DUPLICATE) {
+            if (reply->purpose == PURPOSE_DUPLICATE || reply->purpose == PURPOSE_UNKNOWN) {
                 free(reply->subject);
                 reply->subject = NULL;
                 reply->purpose = PURPOSE_CLIENT;

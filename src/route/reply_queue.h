@@ -29,16 +29,19 @@ enum reply_purpose {
     PURPOSE_CLIENT,
     PURPOSE_STATEMENT,     /* subject: prepared; part of preparing on demand */
     PURPOSE_NAMED_PARSE,   /* subject: prepared; client_statement is tentative until answered */
-    PURPOSE_UNNAMED_PARSE, /* the unnamed statement of the client */
+    PURPOSE_UNNAMED_PARSE, /* version: of the client's Parse; ours when the reply is swallowed */
     PURPOSE_NAMED_CLOSE,   /* subject: client_statement taken out of the namespace */
     PURPOSE_SHAPE,         /* subject: client_statement whose description the client asked for */
     PURPOSE_CHECK,         /* subject: prepared; description asked for to compare; client is held */
-    PURPOSE_DUPLICATE,     /* subject: the name as text; an error 42P05 gets it */
-    PURPOSE_PLAN_CHANGED,  /* the error is replaced by "cached plan must not change result type" */
-    PURPOSE_EVICT,         /* subject: prepared */
-    PURPOSE_MATERIALISE,   /* subject: client_statement */
-    PURPOSE_SETTINGS,      /* settings of the client being applied */
-    PURPOSE_LEARN,         /* rows name the settings that hold */
+    PURPOSE_CHECK_UNNAMED, /* subject: client_statement to compare with; client is held */
+    PURPOSE_PORTAL_SHAPE, /* subject: client_statement, the unnamed one, whose portal is described */
+    PURPOSE_UNKNOWN,      /* subject: the name as text; an error 26000 gets it */
+    PURPOSE_DUPLICATE,    /* subject: the name as text; an error 42P05 gets it */
+    PURPOSE_PLAN_CHANGED, /* the error is replaced by "cached plan must not change result type" */
+    PURPOSE_EVICT,        /* subject: prepared */
+    PURPOSE_MATERIALISE,  /* subject: client_statement */
+    PURPOSE_SETTINGS,     /* settings of the client being applied */
+    PURPOSE_LEARN,        /* rows name the settings that hold */
     PURPOSE_PING,
     PURPOSE_ROLLBACK,
     PURPOSE_RESET,
@@ -50,7 +53,10 @@ struct reply {
     uint8_t purpose;
     uint8_t copy_ended; /* the client's CopyDone or CopyFail followed this message */
     void *subject;
-    void *second; /* PURPOSE_NAMED_PARSE: the client_statement */
+    union {
+        void *second; /* PURPOSE_NAMED_PARSE: the client_statement */
+        uint64_t version;
+    };
 };
 
 struct reply_queue {

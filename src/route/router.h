@@ -6,6 +6,7 @@
  *   binding.c       bind, wait, refuse, unbind
  *   client_relay.c  messages of clients        server_relay.c  messages of servers
  *   statement.c     prepared statement names   cancel.c        cancel requests
+ *   unnamed.c       the unnamed statement      shape.c         digests of descriptions
  *   settings.c      session settings           initial.c       those of connect_query
  *   settling.c      a server after its client  upkeep.c        time-outs
  *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
@@ -161,6 +162,8 @@ struct server {
     bool names_in_doubt;       /* a DEALLOCATE or DISCARD is on its way */
     bool timed_out;            /* the running query is being cancelled by query_timeout */
     bool farewell;             /* the server said FATAL: it will close */
+    bool unnamed_changed;      /* the unnamed statement is not what its client was told */
+    bool portal_of_unnamed;    /* the unnamed portal was bound to the unnamed statement */
     uint32_t names_unanswered; /* Parses and Closes of names on their way */
     uint32_t sql_prepared;     /* statements under the client's own names */
     uint32_t answered;         /* queries and Syncs of the present binding */
@@ -172,7 +175,7 @@ struct server {
     struct weir_list prepared_unclosed; /* prepared.link, retired but perhaps still on the server */
     struct weir_list prepared_dead;     /* prepared.link, no longer usable, freed at rest */
     uint32_t prepared_count;
-    uint64_t shape; /* of the description being read */
+    uint64_t parameters; /* digest, of the description being read */
     struct weir_cancel *cancel;
     struct weir_server_target *replication; /* how a replication connection logs in, else NULL */
     const struct weir_profile *learned;     /* rows of the settings question so far */
@@ -235,6 +238,8 @@ struct client {
     bool cancel_wanted;     /* what is kept of its input is to be cancelled when it is sent */
     bool counted;           /* in the client counts of its destination */
     bool input_blocked;     /* reading is paused until the server side drains */
+    bool unnamed_pending;   /* to be described by us before the next Execute or Sync */
+    bool keeps_unnamed;     /* bound one later that nobody had described */
     bool logical;           /* replication=database */
     uint32_t position;      /* in the queue, while a view is made */
     weir_usec since;        /* when the present state began, coarse */
@@ -425,12 +430,14 @@ struct statement {
 
 /* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
  * was analysed before it is older than what the client asked for. `shape` is a digest of the
- * description that the client was given, 0 when it never asked for one. */
+ * description that the client was given, 0 when it never asked for one; `columns` of its columns alone
+ * when it asked for that of a portal. */
 struct client_statement {
     UT_hash_handle hh;
     struct statement *statement;
     uint64_t version;
     uint64_t shape;
+    uint64_t columns;
     bool confirmed;    /* ParseComplete was seen */
     bool referred;     /* a reply on its way may point here */
     bool materialised; /* it is on the bound server under the client's own name, too */
@@ -462,7 +469,8 @@ enum step statement_sql(struct client *client, const char *text, size_t length);
 /* Results, in queue order. */
 void statement_on_success(struct server *server, const struct reply *reply);
 void statement_on_dropped(struct server *server, const struct reply *reply);
-void statement_on_shape(struct server *server, const struct reply *reply, uint64_t shape);
+void statement_on_description(struct server *server, const struct reply *reply,
+                              const uint8_t *columns, size_t length);
 /* An error text with a private name in it: the same with the client's name, to be freed; NULL when
  * there is none. */
 char *statement_public_text(const struct server *server, const char *text);
@@ -509,6 +517,12 @@ const char *initial_custom_name(const char *sql, size_t *length);
 /* Some of the initial settings do not hold at present. */
 bool settings_lack_initial(const struct server *server);
 void settings_forget_client(struct client *client);
+
+/* --- unnamed.c ------------------------------------------------------------------------- */
+
+/* Asks for the description of an unnamed statement that may be kept, before an Execute (which may
+ * begin a COPY, where nothing can be asked) or Sync is sent. */
+void unnamed_describe_pending(struct client *client);
 
 /* --- settings.c ------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "statement.h"
 
 /* Messages other than rows are held whole, up to this. */
 #define WHOLE_MAX (64u * 1024 * 1024)
@@ -123,34 +124,6 @@ static enum step complete(struct server *server, enum reply_kind kind, const uin
     return STEP_MORE;
 }
 
-static uint64_t digest(uint64_t state, const void *bytes, size_t length)
-{
-    const uint8_t *at = bytes;
-    for (size_t i = 0; i < length; i++)
-        state = (state ^ at[i]) * 0x100000001b3u;
-    return state;
-}
-
-/* Names, types and modifiers of the columns: what PostgreSQL compares before it says "cached plan
- * must not change result type". Table and column numbers do not count. */
-static uint64_t digest_columns(uint64_t state, const uint8_t *body, size_t length)
-{
-    struct weir_reader reader;
-    weir_reader_init(&reader, body, length);
-    uint16_t columns = weir_read_u16(&reader);
-    for (uint16_t i = 0; i < columns && !reader.failed; i++) {
-        const char *name = weir_read_string(&reader);
-        weir_read_bytes(&reader, 6);
-        const uint8_t *type = weir_read_bytes(&reader, 10);
-        weir_read_u16(&reader);
-        if (name != NULL && type != NULL) {
-            state = digest(state, name, strlen(name) + 1);
-            state = digest(state, type, 10);
-        }
-    }
-    return state;
-}
-
 static enum step take_description(struct server *server, const uint8_t *message, uint32_t total)
 {
     struct reply *head = reply_head(&server->replies);
@@ -163,19 +136,24 @@ static enum step take_description(struct server *server, const uint8_t *message,
             forward(server, message, total);
         return STEP_MORE;
     }
-    if (head->kind != REPLY_DESCRIBE_STATEMENT)
+    bool rows = message[0] == 'T';
+    if (head->kind != REPLY_DESCRIBE_STATEMENT) {
+        if (head->purpose == PURPOSE_PORTAL_SHAPE) {
+            unnamed_learn_columns(head->subject, body, rows ? length : 0);
+            head->purpose = PURPOSE_CLIENT;
+        }
         return complete(server, REPLY_DESCRIBE_PORTAL, message, total);
+    }
     if (message[0] == 't') {
-        server->shape = digest(0xcbf29ce484222325u, body, length);
+        server->parameters = shape_of_parameters(body, length);
         if (head->action == REPLY_FORWARD)
             forward(server, message, total);
         return STEP_MORE;
     }
-    uint64_t shape = digest_columns(server->shape, body, message[0] == 'T' ? length : 0);
     struct reply done = *head;
     enum step step = complete(server, REPLY_DESCRIBE_STATEMENT, message, total);
-    if (step == STEP_MORE && done.purpose != PURPOSE_CLIENT)
-        statement_on_shape(server, &done, shape == 0 ? 1 : shape);
+    if (done.purpose != PURPOSE_CLIENT)
+        statement_on_description(server, &done, body, rows ? length : 0);
     return step;
 }
 
@@ -325,6 +303,9 @@ static void forward_error(struct server *server, const struct reply *head,
     char *text = NULL;
     if (server->timed_out && strcmp(sqlstate, "57014") == 0) {
         change.message = weir_reason_row(WEIR_REASON_QUERY_TIMEOUT)->text;
+    } else if (head->purpose == PURPOSE_UNKNOWN && strcmp(sqlstate, "26000") == 0) {
+        text = weir_format("prepared statement \"%s\" does not exist", (const char *)head->subject);
+        change.message = text;
     } else if (head->purpose == PURPOSE_DUPLICATE && strcmp(sqlstate, "42P05") == 0) {
         text = weir_format("prepared statement \"%s\" already exists", (const char *)head->subject);
         change.message = text;

@@ -12,7 +12,8 @@
  *     runs; the client is held for that one round trip.
  *
  * This file has the messages; names.c the dictionary and the clients' names, prepared.c what server
- * connections hold, answers.c what replies do to both, sql_text.c what SQL text does to names.
+ * connections hold, answers.c what replies do to both, sql_text.c what SQL text does to names,
+ * unnamed.c the statement that has none.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,12 @@ bool statement_is_renamed(const struct server *server)
 {
     return server->destination->settings.pool_mode != WEIR_POOL_SESSION &&
            server->destination->settings.max_prepared_statements > 0;
+}
+
+/* Among the names of statements on servers: no client may reach those by a message of its own. */
+static bool is_private(const char *name)
+{
+    return strncmp(name, PRIVATE_PREFIX, sizeof(PRIVATE_PREFIX) - 1) == 0;
 }
 
 static enum step malformed(struct client *client)
@@ -83,28 +90,6 @@ static bool may_deallocate(const struct server *server)
 
 /* --- Parse ----------------------------------------------------------------------------- */
 
-static enum step parse_unnamed(struct client *client, const uint8_t *message, uint32_t total)
-{
-    struct server *server = client->server;
-    const uint8_t *body = message + WEIR_WIRE_HEADER + 1;
-    size_t length = total - WEIR_WIRE_HEADER - 1;
-    struct client_statement *unnamed = client->unnamed;
-    /* The text is kept so that a later Bind on another server connection finds it again. */
-    if (unnamed == NULL || unnamed->statement->length != length ||
-        memcmp(unnamed->statement->body, body, length) != 0) {
-        statement_forget_unnamed(client);
-        client->unnamed =
-            statement_make_name(client, "", statement_get(client->router, body, length, ""));
-    } else {
-        unnamed->version = ++client->router->next_version;
-        unnamed->shape = 0;
-    }
-    server->unnamed_version = client->unnamed->version;
-    server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_UNNAMED_PARSE, client);
-    gather_pass(&client->router->to_server, message, total);
-    return STEP_MORE;
-}
-
 /* PostgreSQL looks at the name last, after it has analysed the text: so the text goes to the server
  * under a name that is taken there, and the error comes back with the client's name in it. */
 static void parse_duplicate(struct client *client, const char *name, const uint8_t *body,
@@ -145,7 +130,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     if (step != STEP_MORE)
         return step;
     if (name_length == 0)
-        return parse_unnamed(client, message, total);
+        return unnamed_parse(client, message, total);
     struct client_statement *named = statement_find_name(client, name, name_length);
     if (names_in_doubt(server) || (named != NULL && may_deallocate(server)))
         return statement_hold(client);
@@ -179,13 +164,6 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
 }
 
 /* --- on demand ------------------------------------------------------------------------- */
-
-/* What a Bind or Describe of `named` should use. */
-enum use {
-    USE_COPY,    /* *copy */
-    USE_HELD,    /* a comparison was asked for: the client is held, the message comes again */
-    USE_REFUSED, /* described otherwise than the client was told */
-};
 
 static enum use ask_to_compare(struct client *client, struct prepared *copy)
 {
@@ -223,50 +201,85 @@ static enum use find_use(struct client *client, struct client_statement *named,
     return named->shape == 0 ? USE_COPY : ask_to_compare(client, copy);
 }
 
-/* The unnamed statement of this client, wherever it was parsed. False: it has none. */
-static bool restore_unnamed(struct client *client)
-{
-    struct server *server = client->server;
-    struct client_statement *unnamed = client->unnamed;
-    if (unnamed != NULL && server->unnamed_version == unnamed->version)
-        return true;
-    if (unnamed == NULL) {
-        /* Whatever is there is another client's: it must not be found. */
-        static const uint8_t close_unnamed[] = {'C', 0, 0, 0, 6, 'S', 0};
-        gather_copy(&client->router->to_server, close_unnamed, sizeof(close_unnamed));
-        server_expect(server, REPLY_CLOSE, REPLY_SWALLOW_SUCCESS, PURPOSE_CLIENT, NULL);
-        server->unnamed_version = 0;
-        return false;
-    }
-    prepared_emit_parse(server, "", unnamed->statement->body, unnamed->statement->length);
-    server_expect(server, REPLY_PARSE, REPLY_SWALLOW_SUCCESS, PURPOSE_UNNAMED_PARSE, NULL);
-    server->unnamed_version = unnamed->version;
-    return true;
-}
-
 /* --- Bind ------------------------------------------------------------------------------ */
 
-static void emit_bind_head(struct server *server, uint32_t total, const char *portal,
-                           size_t portal_length, size_t old_length, const char *name)
+/* What has come of a Bind, and where its parts are. */
+struct bind_message {
+    const char *portal;
+    size_t portal_length;
+    size_t name_length;
+    uint32_t total;
+    const uint8_t *rest; /* after the statement's name */
+    const uint8_t *end;
+};
+
+/* The Bind with another statement's name in it. */
+static inline void emit_bind(struct server *server, const struct bind_message *bind,
+                             const char *name)
 {
     struct gather *out = &server->router->to_server;
-    size_t name_length = strlen(name);
-    size_t head = WEIR_WIRE_HEADER + portal_length + 1 + name_length + 1;
-    uint32_t size = (uint32_t)(total - 1 - old_length + name_length);
-    if (head > GATHER_SPACE) {
+    size_t name_length = strlen(name), portal_size = bind->portal_length + 1;
+    size_t head = WEIR_WIRE_HEADER + portal_size + name_length + 1;
+    uint32_t size = (uint32_t)(bind->total - 1 - bind->name_length + name_length);
+    if (__builtin_expect(head > GATHER_SPACE, 0)) {
         uint8_t first[WEIR_WIRE_HEADER] = {'B'};
         weir_put_u32(first + 1, size);
         gather_copy(out, first, sizeof(first));
-        gather_copy(out, portal, portal_length + 1);
+        gather_copy(out, bind->portal, portal_size);
         gather_copy(out, name, name_length + 1);
-        return;
+    } else {
+        uint8_t *at = gather_room(out, head);
+        at[0] = 'B';
+        weir_put_u32(at + 1, size);
+        memcpy(at + WEIR_WIRE_HEADER, bind->portal, portal_size);
+        memcpy(at + WEIR_WIRE_HEADER + portal_size, name, name_length + 1);
+        gather_commit(out, head);
     }
-    uint8_t *at = gather_room(out, head);
-    at[0] = 'B';
-    weir_put_u32(at + 1, size);
-    memcpy(at + WEIR_WIRE_HEADER, portal, portal_length + 1);
-    memcpy(at + WEIR_WIRE_HEADER + portal_length + 1, name, name_length + 1);
-    gather_commit(out, head);
+    if (bind->end > bind->rest)
+        gather_pass(out, bind->rest, (size_t)(bind->end - bind->rest));
+}
+
+static enum step bind_unnamed(struct client *client, const struct bind_message *bind,
+                              const uint8_t *message)
+{
+    struct server *server = client->server;
+    if (client->unnamed != NULL && client->unnamed->statement->mentions_state)
+        server->dirt |= DIRT_SETTINGS;
+    enum use use = unnamed_find_use(client);
+    if (use == USE_HELD)
+        return STEP_WAIT;
+    if (use == USE_REFUSED) {
+        emit_bind(server, bind, no_such_name);
+        server_expect(server, REPLY_BIND, REPLY_FORWARD, PURPOSE_PLAN_CHANGED, NULL);
+        return STEP_MORE;
+    }
+    unnamed_bound(client, bind->portal_length == 0);
+    server_expect(server, REPLY_BIND, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    gather_pass(&client->router->to_server, message, (size_t)(bind->end - message));
+    return STEP_MORE;
+}
+
+static enum step bind_named(struct client *client, const struct bind_message *bind,
+                            struct client_statement *named)
+{
+    struct server *server = client->server;
+    struct prepared *copy = NULL;
+    if (named->statement->mentions_state)
+        server->dirt |= DIRT_SETTINGS;
+    enum use use = find_use(client, named, &copy);
+    if (use == USE_HELD)
+        return STEP_WAIT;
+    server->destination->counters.binds++;
+    named->statement->binds++;
+    if (server->text_of != named->statement)
+        running_refer_to(server, named->statement);
+    bool refused = use == USE_REFUSED && server->status != 'E';
+    if (bind->portal_length == 0)
+        server->portal_of_unnamed = false;
+    emit_bind(server, bind, refused ? no_such_name : copy->name);
+    server_expect(server, REPLY_BIND, REPLY_FORWARD,
+                  refused ? PURPOSE_PLAN_CHANGED : PURPOSE_CLIENT, NULL);
+    return STEP_MORE;
 }
 
 enum step statement_bind(struct client *client, const uint8_t *message, size_t have, uint32_t total)
@@ -290,49 +303,88 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
     const char *name = take_string(client, name_at, end, total_end, &name_length, &step);
     if (name == NULL)
         return step;
-    struct client_statement *named =
-        name_length == 0 ? NULL : statement_find_name(client, name, name_length);
-    const struct client_statement *used = name_length == 0 ? client->unnamed : named;
-    if (used != NULL && used->statement->mentions_state)
-        server->dirt |= DIRT_SETTINGS;
-    enum reply_purpose purpose = PURPOSE_CLIENT;
-    if (named == NULL) {
-        /* An unknown name goes as it is: the error is PostgreSQL's own. */
-        if (name_length == 0)
-            restore_unnamed(client);
-        else if (names_in_doubt(server))
-            return statement_hold(client);
-        server_expect(server, REPLY_BIND, REPLY_FORWARD, purpose, NULL);
-        gather_pass(out, message, (size_t)(end - message));
-        return STEP_MORE;
-    }
+    struct bind_message bind = {
+        .portal = portal,
+        .portal_length = portal_length,
+        .name_length = name_length,
+        .total = total,
+        .rest = (const uint8_t *)name + name_length + 1,
+        .end = end,
+    };
+    if (name_length == 0)
+        return bind_unnamed(client, &bind, message);
     if (names_in_doubt(server))
         return statement_hold(client);
-    struct prepared *copy = NULL;
-    enum use use = find_use(client, named, &copy);
-    if (use == USE_HELD)
-        return STEP_WAIT;
-    server->destination->counters.binds++;
-    named->statement->binds++;
-    if (server->text_of != named->statement)
-        running_refer_to(server, named->statement);
-    if (use == USE_REFUSED && server->status != 'E')
-        purpose = PURPOSE_PLAN_CHANGED;
-    emit_bind_head(server, total, portal, portal_length, name_length,
-                   purpose == PURPOSE_PLAN_CHANGED ? no_such_name : copy->name);
-    const uint8_t *rest = (const uint8_t *)name + name_length + 1;
-    if (end > rest)
-        gather_pass(out, rest, (size_t)(end - rest));
-    server_expect(server, REPLY_BIND, REPLY_FORWARD, purpose, NULL);
+    struct client_statement *named = statement_find_name(client, name, name_length);
+    if (named != NULL)
+        return bind_named(client, &bind, named);
+    if (is_private(name)) {
+        emit_bind(server, &bind, no_such_name);
+        server_expect(server, REPLY_BIND, REPLY_FORWARD, PURPOSE_UNKNOWN, weir_strdup(name));
+        return STEP_MORE;
+    }
+    /* An unknown name goes as it is: the error is PostgreSQL's own. */
+    server_expect(server, REPLY_BIND, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    gather_pass(out, message, (size_t)(end - message));
     return STEP_MORE;
 }
 
 /* --- Describe and Close ---------------------------------------------------------------- */
 
+static enum step describe_unnamed(struct client *client, const uint8_t *message, uint32_t total)
+{
+    struct server *server = client->server;
+    enum use use = unnamed_find_use(client);
+    if (use == USE_HELD)
+        return STEP_WAIT;
+    if (use == USE_REFUSED) {
+        prepared_emit_describe(server, no_such_name);
+        server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_FORWARD, PURPOSE_PLAN_CHANGED, NULL);
+        return STEP_MORE;
+    }
+    gather_pass(&client->router->to_server, message, total);
+    unnamed_expect_shape(client, REPLY_FORWARD);
+    return STEP_MORE;
+}
+
+static enum step describe_statement(struct client *client, const uint8_t *message, uint32_t total,
+                                    const char *name, size_t name_length)
+{
+    struct server *server = client->server;
+    if (name_length == 0)
+        return describe_unnamed(client, message, total);
+    if (names_in_doubt(server))
+        return statement_hold(client);
+    struct client_statement *named = statement_find_name(client, name, name_length);
+    if (named == NULL && is_private(name)) {
+        prepared_emit_describe(server, no_such_name);
+        server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_FORWARD, PURPOSE_UNKNOWN,
+                      weir_strdup(name));
+        return STEP_MORE;
+    }
+    if (named == NULL) {
+        gather_pass(&client->router->to_server, message, total);
+        server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+        return STEP_MORE;
+    }
+    struct prepared *copy = NULL;
+    enum use use = find_use(client, named, &copy);
+    if (use == USE_HELD)
+        return STEP_WAIT;
+    /* On a direct connection Describe says "cached plan must not change result type", too. */
+    bool refused = use == USE_REFUSED && server->status != 'E';
+    prepared_emit_describe(server, refused ? no_such_name : copy->name);
+    server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_FORWARD,
+                  refused ? PURPOSE_PLAN_CHANGED : PURPOSE_SHAPE, named);
+    named->referred = true;
+    if (!refused)
+        reply_at(&server->replies, server->replies.count - 1)->second = copy;
+    return STEP_MORE;
+}
+
 enum step statement_describe(struct client *client, const uint8_t *message, uint32_t total)
 {
     struct server *server = client->server;
-    struct gather *out = &client->router->to_server;
     enum step step = STEP_GONE;
     size_t name_length;
     const uint8_t *end = message + total;
@@ -343,40 +395,19 @@ enum step statement_describe(struct client *client, const uint8_t *message, uint
         take_string(client, message + WEIR_WIRE_HEADER + 1, end, end, &name_length, &step);
     if (name == NULL)
         return step;
-    enum reply_kind kind = what == 'S' ? REPLY_DESCRIBE_STATEMENT : REPLY_DESCRIBE_PORTAL;
-    struct client_statement *named = NULL;
     if (what == 'S' && statement_is_renamed(server))
-        named = name_length == 0 ? client->unnamed : statement_find_name(client, name, name_length);
-    if (what == 'S' && name_length > 0 && names_in_doubt(server))
-        return statement_hold(client);
-    if (named == NULL || name_length == 0) {
-        if (what == 'S' && name_length == 0 && statement_is_renamed(server))
-            restore_unnamed(client);
-        gather_pass(out, message, total);
-        server_expect(server, kind, REPLY_FORWARD, named != NULL ? PURPOSE_SHAPE : PURPOSE_CLIENT,
-                      named);
-        if (named != NULL)
-            named->referred = true;
-        return STEP_MORE;
-    }
-    struct prepared *copy = NULL;
-    enum use use = find_use(client, named, &copy);
-    if (use == USE_HELD)
-        return STEP_WAIT;
-    /* On a direct connection Describe says "cached plan must not change result type", too. */
-    bool refused = use == USE_REFUSED && server->status != 'E';
-    prepared_emit_describe(server, refused ? no_such_name : copy->name);
-    server_expect(server, kind, REPLY_FORWARD, refused ? PURPOSE_PLAN_CHANGED : PURPOSE_SHAPE,
-                  named);
-    named->referred = true;
-    if (!refused)
-        reply_at(&server->replies, server->replies.count - 1)->second = copy;
+        return describe_statement(client, message, total, name, name_length);
+    gather_pass(&client->router->to_server, message, total);
+    server_expect(server, what == 'S' ? REPLY_DESCRIBE_STATEMENT : REPLY_DESCRIBE_PORTAL,
+                  REPLY_FORWARD, PURPOSE_CLIENT, NULL);
+    if (what == 'P' && name_length == 0 && server->portal_of_unnamed)
+        unnamed_portal_described(client);
     return STEP_MORE;
 }
 
 /* Closing touches only the client's namespace: the copy may serve others. The message itself goes
  * to the server unchanged, where the client's own name means nothing and CloseComplete comes in
- * order. */
+ * order; a name that might mean something there is replaced. */
 enum step statement_close(struct client *client, const uint8_t *message, uint32_t total)
 {
     struct server *server = client->server;
@@ -406,7 +437,11 @@ enum step statement_close(struct client *client, const uint8_t *message, uint32_
             client->deallocating = NULL;
         HASH_DEL(client->statements, named);
     }
-    gather_pass(&client->router->to_server, message, total);
+    bool own = named != NULL && named->materialised;
+    if (statement && statement_is_renamed(server) && is_private(name) && !own)
+        prepared_emit_close(server, no_such_name);
+    else
+        gather_pass(&client->router->to_server, message, total);
     server_expect(server, REPLY_CLOSE, REPLY_FORWARD,
                   named != NULL ? PURPOSE_NAMED_CLOSE : PURPOSE_CLIENT, named);
     if (named != NULL)
