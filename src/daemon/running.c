@@ -12,7 +12,7 @@
 #include "weir/memory.h"
 
 #define LIBPQ   "libpq.so.5"
-#define COLUMNS 4
+#define COLUMNS 4 /* of what is printed */
 
 struct libpq {
     void *handle;
@@ -23,7 +23,7 @@ struct libpq {
     PGresult *(*execute)(PGconn *connection, const char *text);
     ExecStatusType (*result_status)(const PGresult *result);
     int (*rows)(const PGresult *result);
-    int (*columns)(const PGresult *result);
+    int (*column)(const PGresult *result, const char *name);
     char *(*value)(const PGresult *result, int row, int column);
     int (*is_null)(const PGresult *result, int row, int column);
     void (*clear)(PGresult *result);
@@ -50,7 +50,7 @@ static bool load(struct libpq *pq)
         {"PQexec", &pq->execute},
         {"PQresultStatus", &pq->result_status},
         {"PQntuples", &pq->rows},
-        {"PQnfields", &pq->columns},
+        {"PQfnumber", &pq->column},
         {"PQgetvalue", &pq->value},
         {"PQgetisnull", &pq->is_null},
         {"PQclear", &pq->clear},
@@ -164,46 +164,105 @@ static const char *explain(const char *effect)
     return effect;
 }
 
-static const char *cell(const struct libpq *pq, const PGresult *result, int row, int column)
-{
-    if (pq->is_null(result, row, column))
-        return "-";
-    const char *text = pq->value(result, row, column);
-    if (column == COLUMNS - 1)
-        return explain(text);
-    return *text == '\0' ? "(empty)" : text;
-}
+/* The columns of SHOW RELOAD. */
+enum column { KIND, NAME, PART, OLD, NEW, EFFECT, COLUMN_COUNT };
 
-static void print_row(const char *const cells[COLUMNS], const int widths[COLUMNS])
-{
-    printf("%-*s  %-*s  %-*s  %s\n", widths[0], cells[0], widths[1], cells[1], widths[2], cells[2],
-           cells[3]);
-}
+struct reload {
+    const struct libpq *pq;
+    const PGresult *result;
+    int numbers[COLUMN_COUNT];
+};
 
-static void print_changes(const struct libpq *pq, const PGresult *result)
+static bool find_columns(struct reload *reload)
 {
-    static const char *const head[COLUMNS] = {"WHAT", "NOW", "AFTER", "EFFECT"};
-    int rows = pq->rows(result);
-    int widths[COLUMNS];
-    if (rows == 0) {
-        puts("A reload would change nothing.");
-        return;
+    static const char *const names[COLUMN_COUNT] = {"kind", "name", "part", "old", "new", "effect"};
+    for (int i = 0; i < COLUMN_COUNT; i++) {
+        reload->numbers[i] = reload->pq->column(reload->result, names[i]);
+        if (reload->numbers[i] < 0)
+            return false;
     }
-    for (int column = 0; column < COLUMNS; column++) {
-        widths[column] = (int)strlen(head[column]);
-        for (int row = 0; row < rows; row++) {
-            int width = (int)strlen(cell(pq, result, row, column));
-            if (width > widths[column])
-                widths[column] = width;
+    return true;
+}
+
+/* NULL for NULL. */
+static const char *value_of(const struct reload *reload, int row, enum column column)
+{
+    int number = reload->numbers[column];
+    if (reload->pq->is_null(reload->result, row, number))
+        return NULL;
+    return reload->pq->value(reload->result, row, number);
+}
+
+/* "pool_size", "database shop", "user bob: pool_size". */
+static char *describe(const struct reload *reload, int row)
+{
+    const char *kind = value_of(reload, row, KIND);
+    const char *name = value_of(reload, row, NAME);
+    const char *part = value_of(reload, row, PART);
+    bool setting = kind == NULL || strcmp(kind, "setting") == 0;
+    bool whole = part == NULL || *part == '\0';
+    return weir_format("%s%s%s%s%s", setting ? "" : kind, setting ? "" : " ",
+                       name != NULL ? name : "", whole ? "" : ": ", whole ? "" : part);
+}
+
+static char *show_value(const char *value)
+{
+    return weir_strdup(value == NULL ? "-" : *value == '\0' ? "(empty)" : value);
+}
+
+typedef char *row_cells[COLUMNS];
+
+static void fill_row(const struct reload *reload, int row, row_cells cells)
+{
+    const char *effect = value_of(reload, row, EFFECT);
+    cells[0] = describe(reload, row);
+    cells[1] = show_value(value_of(reload, row, OLD));
+    cells[2] = show_value(value_of(reload, row, NEW));
+    cells[3] = weir_strdup(explain(effect != NULL ? effect : ""));
+}
+
+static void print_table(row_cells *table, int rows)
+{
+    int widths[COLUMNS] = {0};
+    for (int row = 0; row < rows; row++) {
+        for (int i = 0; i < COLUMNS; i++) {
+            int width = (int)strlen(table[row][i]);
+            widths[i] = width > widths[i] ? width : widths[i];
         }
     }
-    print_row(head, widths);
-    for (int row = 0; row < rows; row++) {
-        const char *cells[COLUMNS];
-        for (int column = 0; column < COLUMNS; column++)
-            cells[column] = cell(pq, result, row, column);
-        print_row(cells, widths);
+    for (int row = 0; row < rows; row++)
+        printf("%-*s  %-*s  %-*s  %s\n", widths[0], table[row][0], widths[1], table[row][1],
+               widths[2], table[row][2], table[row][3]);
+}
+
+/* The exit status. A file that the daemon cannot read is one row of the kind "problem". */
+static int print_changes(const struct reload *reload)
+{
+    int changes = reload->pq->rows(reload->result);
+    if (changes == 0) {
+        puts("A reload would change nothing.");
+        return 0;
     }
+    const char *kind = value_of(reload, 0, KIND);
+    if (kind != NULL && strcmp(kind, "problem") == 0) {
+        const char *problem = value_of(reload, 0, EFFECT);
+        fprintf(stderr, "pgweir: a reload would fail and change nothing: %s\n",
+                problem != NULL ? problem : "");
+        return 1;
+    }
+    static const char *const head[COLUMNS] = {"WHAT", "NOW", "AFTER", "EFFECT"};
+    row_cells *table = weir_alloc(((size_t)changes + 1) * sizeof(*table));
+    for (int i = 0; i < COLUMNS; i++)
+        table[0][i] = weir_strdup(head[i]);
+    for (int row = 0; row < changes; row++)
+        fill_row(reload, row, table[row + 1]);
+    print_table(table, changes + 1);
+    for (int row = 0; row <= changes; row++) {
+        for (int i = 0; i < COLUMNS; i++)
+            free(table[row][i]);
+    }
+    free(table);
+    return 0;
 }
 
 /* --- the whole ------------------------------------------------------------------------- */
@@ -223,14 +282,17 @@ static int ask(struct running *running)
         return 1;
     }
     PGresult *result = pq->execute(connection, "SHOW RELOAD");
-    bool good = pq->result_status(result) == PGRES_TUPLES_OK && pq->columns(result) >= COLUMNS;
-    if (good)
-        print_changes(pq, result);
-    else
+    struct reload reload = {.pq = pq, .result = result};
+    int status = 1;
+    if (pq->result_status(result) != PGRES_TUPLES_OK)
         fprintf(stderr, "pgweir: SHOW RELOAD: %s", pq->error(connection));
+    else if (!find_columns(&reload))
+        fputs("pgweir: the answer to SHOW RELOAD is not that of pgweir\n", stderr);
+    else
+        status = print_changes(&reload);
     pq->clear(result);
     pq->finish(connection);
-    return good ? 0 : 1;
+    return status;
 }
 
 int running_run(const char *file)
