@@ -132,6 +132,11 @@ void weir_conf_walk(const struct weir_conf *conf,
 struct weir_conf *weir_conf_with(const struct weir_conf *conf, const char *name, const char *value,
                                  char **problem);
 
+/* Before `fresh` takes the place of `running`: what takes effect only at a restart stays in it as it
+ * runs, so that a snapshot in force says what is in force, and the change is seen again by the next
+ * comparison. */
+void weir_conf_keep(struct weir_conf *fresh, const struct weir_conf *running);
+
 /* What becomes of a change when the file is read again, the mildest first. */
 enum weir_conf_effect {
     WEIR_EFFECT_AT_ONCE,       /* holds from the reload on; no connection is replaced */

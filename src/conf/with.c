@@ -94,3 +94,17 @@ struct weir_conf *weir_conf_with(const struct weir_conf *conf, const char *name,
     free(warnings);
     return fresh;
 }
+
+void weir_conf_keep(struct weir_conf *fresh, const struct weir_conf *running)
+{
+    for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
+        const struct weir_setting *setting = &weir_settings[i];
+        if (setting->reloadable)
+            continue;
+        char *value = weir_setting_show(setting, running);
+        weir_require(weir_setting_set(setting, fresh, value) == NULL);
+        free(value);
+        free(fresh->origins[i].where);
+        fresh->origins[i].where = weir_strdup(running->origins[i].where);
+    }
+}

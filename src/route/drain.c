@@ -86,6 +86,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     struct weir_conf *old = router->conf;
     int changes = 0;
     weir_conf_diff(old, conf, log_change, &changes);
+    weir_conf_keep(conf, old);
     router->conf = conf;
     router->all_servers.limit = conf->max_server_connections;
     weir_user_file_destroy(router->users);

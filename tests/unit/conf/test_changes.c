@@ -278,3 +278,32 @@ Test(changes, each_with_its_effect)
         free(text);
     }
 }
+
+static void count_change(void *context, const struct weir_conf_change *change)
+{
+    int *count = context;
+    cr_assert_eq(change->effect, WEIR_EFFECT_RESTART, "%s", change->label);
+    (*count)++;
+}
+
+/* After a reload a snapshot says what runs; what waits for a restart is still seen as a change. */
+Test(changes, what_needs_a_restart_is_not_forgotten)
+{
+    static const char file[] = "[pgweir]\nlisten_addr=::1\nlisten_port=7000\nso_reuseport=on\n"
+                               "unix_socket_mode=0700\npool_size=4\npidfile=/x\n";
+    struct parsed running = parse_good("[pgweir]\nlisten_port=7001\n");
+    struct parsed fresh = parse_good(file);
+    struct parsed again = parse_good(file);
+    int count = 0;
+    weir_conf_keep(fresh.conf, running.conf);
+    release(&running);
+    expect(fresh.conf, "listen_addr", "127.0.0.1");
+    expect(fresh.conf, "so_reuseport", "off");
+    expect(fresh.conf, "pool_size", "4");
+    expect_row(fresh.conf, "listen_port", "7001", "6432", false, "test.ini:2");
+    expect_row(fresh.conf, "pidfile", "", "", false, NULL);
+    weir_conf_changes(fresh.conf, again.conf, count_change, &count);
+    cr_assert_eq(count, 5);
+    release(&fresh);
+    release(&again);
+}

@@ -172,7 +172,8 @@ Test(import, means_the_same)
 Test(import, each_setting_means_the_same)
 {
     for (size_t i = 0; weir_pgbouncer_names[i] != NULL; i++) {
-        static const char *const values[] = {"", "0", "1", "7", "off", "/x", "session", "65536"};
+        static const char *const values[] = {"",   "0",       "1",     "7",     "off",
+                                             "/x", "session", "65536", "daemon"};
         const char *name = weir_pgbouncer_names[i];
         int taken = 0;
         for (size_t j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
