@@ -103,6 +103,8 @@ void weir_conf_destroy(struct weir_conf *conf);
 
 /* Exact name, else the "*" line, else NULL. */
 const struct weir_database *weir_conf_database(const struct weir_conf *conf, const char *name);
+/* "file:line" where a global setting was set; NULL: its default holds. */
+const char *weir_conf_where(const struct weir_conf *conf, const char *setting);
 /* Resolves every per-pool setting for (database line, user). */
 void weir_conf_resolve(const struct weir_conf *conf, const struct weir_database *database,
                        const char *user, struct weir_pool_settings *resolved);

@@ -29,6 +29,9 @@ struct weir_conf {
         client_memory_limit; /* bytes of input or output held per client before back pressure */
     uint64_t max_message_size;
 
+    char *http_listen; /* comma list of ADDRESS:PORT, "" = none */
+    bool http_statements;
+
     enum weir_log_level log_level;
     enum weir_log_format log_format;
     char *logfile;

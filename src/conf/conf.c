@@ -176,6 +176,13 @@ const struct weir_database *weir_conf_database(const struct weir_conf *conf, con
     return fallback;
 }
 
+const char *weir_conf_where(const struct weir_conf *conf, const char *setting)
+{
+    const struct weir_setting *found = weir_setting_find(setting);
+    weir_require(found != NULL);
+    return conf->origins[weir_setting_id(found)].where;
+}
+
 static const struct weir_conf_user *find_user(const struct weir_conf *conf, const char *name)
 {
     const struct weir_conf_user *fallback = NULL;

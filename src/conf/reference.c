@@ -10,6 +10,7 @@ const struct weir_reference_group weir_reference_groups[WEIR_GROUP_COUNT] = {
     [WEIR_GROUP_POOL] = {"Pools",
                          "These may also stand in a line of [databases] or [users], except "
                          "as noted; user wins over database, database over the rest."},
+    [WEIR_GROUP_HTTP] = {"Metrics and status page", ""},
     [WEIR_GROUP_LOG] = {"Logging", ""},
     [WEIR_GROUP_PROCESS] = {"Process", ""},
 };
