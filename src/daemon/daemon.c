@@ -25,6 +25,7 @@ struct daemon {
     struct weir_admin *admin;
     struct weir_conf *conf; /* the router's; for what the daemon itself needs */
     struct weir_list listeners;
+    struct web web;
     ev_signal on_hup, on_term, on_int, on_quit, on_usr1;
     ev_timer end_check;
     ev_timer stats;
@@ -106,6 +107,7 @@ static void follow_conf(struct daemon *daemon)
     if (problem != NULL)
         weir_log_error(NULL, "limits", "%s", problem);
     free(problem);
+    web_follow(&daemon->web, daemon->conf);
 }
 
 /* --- reading the configuration again -------------------------------------------------------- */
@@ -381,7 +383,9 @@ static bool boot(struct daemon *daemon)
     }
     daemon->router = weir_router_create(&daemon->loop, daemon->conf, users);
     daemon->admin = weir_admin_create(&daemon->loop, daemon->router, &console_ops, daemon);
-    return listen_everywhere(daemon) && pidfile_take(daemon->conf->pidfile);
+    return listen_everywhere(daemon) &&
+           web_start(&daemon->web, &daemon->loop, daemon->router, daemon->conf) &&
+           pidfile_take(daemon->conf->pidfile);
 }
 
 int daemon_run(const struct options *options, struct weir_conf *conf, void (*ready)(void))
@@ -390,6 +394,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     weir_list_init(&daemon.listeners);
     if (!boot(&daemon)) {
         weir_listen_close_all(&daemon.listeners);
+        web_stop(&daemon.web);
         if (daemon.router != NULL) {
             weir_admin_destroy(daemon.admin);
             weir_router_destroy(daemon.router);
@@ -409,6 +414,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
     weir_loop_run(&daemon.loop);
     service_notify("STOPPING=1");
     weir_listen_close_all(&daemon.listeners);
+    web_stop(&daemon.web);
     weir_admin_destroy(daemon.admin);
     weir_router_destroy(daemon.router);
     weir_loop_fini(&daemon.loop);

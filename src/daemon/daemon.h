@@ -91,6 +91,26 @@ void background_ready(void);
 bool pidfile_take(const char *path);
 void pidfile_drop(void);
 
+/* --- web.c: metrics and the status page ------------------------------------------------ */
+
+struct web {
+    struct weir_loop *loop;
+    const struct weir_router *router;
+    struct weir_http *http; /* NULL: off, or could not be listened to */
+    char *listen;           /* what is in force */
+};
+
+/* Whether http_listen can be understood; a message on stderr when not. */
+bool web_check(const struct weir_conf *conf);
+/* False with a message on stderr when a place that the file names cannot be listened to; when it is
+ * the default's, a warning in the log is all. */
+bool web_start(struct web *web, struct weir_loop *loop, const struct weir_router *router,
+               const struct weir_conf *conf);
+/* After a reload. */
+void web_follow(struct web *web, const struct weir_conf *conf);
+/* Before the router is destroyed; also when it was never started. */
+void web_stop(struct web *web);
+
 /* --- limits.c -------------------------------------------------------------------------- */
 
 /* Raises the descriptor limit to what the configuration may need. NULL, or what is missing (free

@@ -9,8 +9,8 @@
 #include "daemon.h"
 #include "weir/memory.h"
 
-/* Listeners, log, loop, resolver, cancels under way. */
-#define OTHER_DESCRIPTORS 128
+/* Listeners, log, loop, resolver, cancels under way, readers of metrics. */
+#define OTHER_DESCRIPTORS 200
 
 static rlim_t needed_descriptors(const struct weir_conf *conf)
 {

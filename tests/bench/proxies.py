@@ -19,11 +19,12 @@ VERIFIER = (
 class Options:
     """What a measurement asks of a proxy."""
 
-    def __init__(self, servers, warm=True, extra_users=0, scram=False):
+    def __init__(self, servers, warm=True, extra_users=0, scram=False, http=""):
         self.servers = servers
         self.warm = warm  # keep all server connections open from the start
         self.extra_users = extra_users
         self.scram = scram  # log in to the server as user scram by password
+        self.http = http  # where pgweir serves metrics
 
 
 def write_users(path, options):
@@ -141,6 +142,7 @@ class Pgweir:
         settings = common_settings(port, users, options)
         settings["pool_size"] = options.servers
         settings["max_overflow"] = 0
+        settings["http_listen"] = options.http
         if not options.warm:
             # Asked for all at once, as the longest loop turn is what is looked for.
             settings["server_connect_parallel"] = options.servers

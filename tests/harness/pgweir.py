@@ -17,6 +17,7 @@ DEFAULTS = {
     "shutdown_timeout": "3",
     "log_level": "debug",
     "log_stats": "off",
+    "http_listen": "",
 }
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:exitcode=99:detect_stack_use_after_return=1",

@@ -80,7 +80,8 @@ class Backend(wire.Peer):
                 break
         self.version = code
         parts = body.split(b"\0")[:-2]
-        self.startup = {parts[i].decode(): parts[i + 1].decode() for i in range(0, len(parts), 2)}
+        words = [part.decode(errors="surrogateescape") for part in parts]
+        self.startup = {words[i]: words[i + 1] for i in range(0, len(words), 2)}
         self.server.login(self)
         return True
 

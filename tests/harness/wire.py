@@ -35,7 +35,7 @@ class ServerError(Exception):
 
 
 def encode(text):
-    return text if isinstance(text, bytes) else text.encode()
+    return text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
 
 
 def string(text):

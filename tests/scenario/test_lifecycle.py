@@ -212,7 +212,7 @@ def ini(text, **more):
     folder = process.folder("ini")
     path = os.path.join(folder, "test.ini")
     settings = {"listen_addr": "127.0.0.1", "listen_port": process.free_port(),
-                "auth_type": "trust", **more}
+                "auth_type": "trust", "http_listen": "", **more}
     with open(path, "w", encoding="utf-8") as file:
         file.write("[pgweir]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
                    + text + "\n[databases]\ndb = host=127.0.0.1 port=1\n")
