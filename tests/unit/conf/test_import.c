@@ -299,6 +299,28 @@ Test(import, what_is_no_file_gives_none)
     drop(&imported);
 }
 
+/* Whatever a file is, it is translated or refused; and what came out of a good one is good. */
+Test(import, every_cut_is_survived)
+{
+    static const char text[] =
+        "; head\n[databases]\n\"a;b\" = host=h password='x;y' pool_size=0\n"
+        "c = postgresql://u:p%20q@h:1,i:2/d pool_mode=session\nc = reserve_pool=2\n[users]\n"
+        "u = pool_size=2\n[peers]\n1 = host=x\n[pgbouncer]\nreserve_pool_timeout=0\n"
+        "server_check_query = select 1 ; x\nauth_query = x\n%include x\n";
+    char cut[sizeof(text)];
+    for (size_t length = 0; length < sizeof(text); length++) {
+        memcpy(cut, text, length);
+        cut[length] = '\0';
+        write_file(path, cut);
+        struct imported imported = import_file(path);
+        if (imported.good) {
+            struct parsed parsed = parse_good(imported.text);
+            release(&parsed);
+        }
+        drop(&imported);
+    }
+}
+
 /* The sample of Debian's package, which its owner alone may read. */
 Test(import, sample_of_debian)
 {
