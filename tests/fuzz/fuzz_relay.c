@@ -14,6 +14,7 @@
 
 #include "fake_postgres.h"
 #include "router.h"
+#include "weir/operator.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -364,6 +365,31 @@ static void step_server(struct input *input)
     }
 }
 
+static void step_operator(unsigned choice)
+{
+    const char *database = choice & 8 ? "db" : NULL;
+    switch (choice & 7) {
+    case 0:
+        weir_operator_pause(router, database);
+        break;
+    case 1:
+        weir_operator_suspend(router);
+        break;
+    case 2:
+        weir_operator_reconnect(router, database);
+        break;
+    case 3:
+        weir_operator_kill(router, database);
+        break;
+    case 4:
+        weir_operator_kill_client(router, router->next_client_id - (choice >> 4) % CLIENTS);
+        break;
+    default:
+        weir_operator_resume(router, database);
+        break;
+    }
+}
+
 static void step(struct input *input)
 {
     unsigned choice = next(input);
@@ -403,6 +429,12 @@ static void step(struct input *input)
     case 13:
         step_server(input);
         break;
+    case 14:
+        if (choice >> 6 == 3) {
+            step_operator(next(input));
+            break;
+        }
+        __attribute__((fallthrough));
     default:
         turns(1 + (int)(choice >> 6));
         break;
@@ -445,6 +477,7 @@ static void end_run(void)
     for (int i = 0; i < CLIENTS; i++)
         close_client(&clients[i]);
     postgres.trickle = 0;
+    weir_operator_resume(router, NULL);
     for (int i = 0; i < 400 && !is_quiet(); i++) {
         fake_postgres_wake(&postgres);
         turns(1);
