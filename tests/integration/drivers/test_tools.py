@@ -165,7 +165,7 @@ def all_modes(env, work):
             work(mode)
             rotated(env, watch, "-M", mode)
     env.assert_no_open_transaction()
-    watch.assert_rotation(clients=120)
+    watch.assert_rotation(clients=120, lucky=2)  # pgbench cannot be disturbed
 
 
 @pool(pool_size=10, seconds=90)

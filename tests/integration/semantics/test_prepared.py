@@ -1,7 +1,7 @@
 """Prepared statements under forced rotation: names belong to the client."""
 from harness import wire
 from harness.wire import batch, bind, close, describe, execute, flush, parse, query, sync
-from support import Turner, pool
+from support import Noise, Turner, pool
 
 
 def use(name, *values):
@@ -207,6 +207,44 @@ def test_sql_and_protocol_share_one_namespace(env):
     assert other.query("execute by_sql('x')").sqlstate == "26000"
     assert client.query("select name from pg_prepared_statements order by 1").rows == [("by_protocol",), ("by_sql",)] or env.pooled
     closed_by(turner, client, other)
+
+
+@pool(pool_size=4, auth="trust")
+def test_sql_prepare_of_several_clients(env):
+    """Three clients give the same names to different statements, by SQL and by protocol, beside others
+    that take whatever server connection is left; what one deallocates the others still have."""
+    clients = [env.raw() for _ in range(3)]
+    other = env.raw()
+    with Noise(env):
+        for turn in range(4):
+            for number, client in enumerate(clients):
+                assert client.query(f"prepare by_sql(int) as select $1 + {number}, 'sql {number} {turn}'").tags == ["PREPARE"]
+                assert client.ask(parse(f"select $1::text || ' {number} {turn}'", "by_protocol"), sync()).types == "1Z"
+            for value in range(5):
+                for number, client in enumerate(clients):
+                    assert rows(client.query(f"execute by_sql({value})")) == [(str(value + number), f"sql {number} {turn}")]
+                    assert rows(client.ask(use("by_sql", str(value)))) == [(str(value + number), f"sql {number} {turn}")]
+                    assert rows(client.query("execute by_protocol('p')")) == [(f"p {number} {turn}",)]
+                    assert rows(client.ask(use("by_protocol", "q"))) == [(f"q {number} {turn}",)]
+                assert other.query("execute by_sql(1)").sqlstate == "26000"
+                assert other.ask(use("by_protocol", "q")).sqlstate == "26000"
+            for number, client in enumerate(clients):
+                for text in ["deallocate all"] if turn % 2 else ["deallocate by_sql", "deallocate by_protocol"]:
+                    assert client.query(text).error is None
+                assert client.query("execute by_sql(1)").sqlstate == "26000"
+                assert client.ask(use("by_protocol", "q")).sqlstate == "26000"
+                for left in range(number + 1, 3):
+                    assert rows(clients[left].query("execute by_sql(1)")) == [(str(1 + left), f"sql {left} {turn}")]
+    for client in (*clients, other):
+        client.send(wire.terminate())
+        client.close()
+    # Nothing of it is left on any server connection.
+    holders = [env.raw() for _ in range(env.limit)]
+    for holder in holders:
+        assert holder.query("begin").error is None
+        assert holder.query("execute by_sql(1)").sqlstate == "26000"
+    env.closing.close()
+    env.assert_no_open_transaction()
 
 
 @pool(pool_size=2, auth="trust")
