@@ -17,23 +17,22 @@ void weir_histogram_add_long(struct weir_histogram *histogram, int64_t usec);
 static inline void weir_histogram_add(struct weir_histogram *histogram, int64_t usec)
 {
     histogram->count++;
-    if (usec <= 1) {
-        histogram->sum += usec > 0;
+    if (usec <= 0) {
         histogram->buckets[0]++;
         return;
     }
     weir_histogram_add_long(histogram, usec);
 }
 
-/* The same at the price of a few instructions and of precision: only every second bucket is used.
- * For what happens at every turn of a loop. */
+/* The same at the price of a few instructions and of precision: only every second bucket is used,
+ * and those for less than 2 us and for more than half an hour are not. `usec` is not negative. For
+ * what happens at every turn of a loop. */
 static inline void weir_histogram_add_coarsely(struct weir_histogram *histogram, int64_t usec)
 {
-    unsigned log2 = 63u - (unsigned)__builtin_clzll((unsigned long long)usec | 1);
-    unsigned bucket = usec <= 1 ? 0 : 2 * log2 + 2;
+    uint32_t short_of = usec < INT32_MAX ? (uint32_t)usec : INT32_MAX;
     histogram->count++;
     histogram->sum += usec;
-    histogram->buckets[bucket < WEIR_HISTOGRAM_BUCKETS ? bucket : WEIR_HISTOGRAM_BUCKETS - 1]++;
+    histogram->buckets[2 * (32 - __builtin_clz(short_of | 1))]++;
 }
 
 /* All of `from` into `to`. */

@@ -207,7 +207,7 @@ void weir_view_pins(const struct weir_router *router,
 struct weir_view_prepared {
     const char *text;
     size_t length;
-    uint64_t id;    /* private names on servers begin with it */
+    uint64_t id;    /* number of the text since start */
     int clients;    /* names that clients have for it */
     int servers;    /* connections that have it prepared now */
     uint64_t binds; /* since it is known */

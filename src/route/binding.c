@@ -246,7 +246,8 @@ void binding_release(struct server *server)
     server->phase = SERVER_IDLE;
     server->slot.affinity = server->settings;
     router_echo(server, "checkin", NULL);
-    statement_trim_unnamed(client);
+    if (client->unnamed != NULL)
+        statement_trim_unnamed(client);
     if (server->farewell)
         binding_lose_server(server, WEIR_REASON_SERVER_SAID_GOODBYE);
     else

@@ -42,11 +42,9 @@ void router_who_server(const struct server *server, struct weir_log_who *who, ch
     };
 }
 
-void router_echo(const struct server *server, const char *event, const char *detail)
+void router_echo_loudly(const struct server *server, const char *event, const char *detail)
 {
     enum weir_echo echo = server->destination->settings.echo_pool;
-    if (__builtin_expect(echo == WEIR_ECHO_OFF, 1))
-        return;
     if (echo == WEIR_ECHO_ON && strcmp(event, "checkin") == 0)
         return;
     struct weir_log_who who;

@@ -18,6 +18,7 @@
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
 
+#include <string.h>
 #include <uthash.h>
 
 #include "events.h"
@@ -193,7 +194,8 @@ struct server {
     char *text;            /* of the statement that ran last, running.c */
     struct statement *text_of;
     uint32_t text_length;
-    uint32_t text_room;
+    uint32_t text_room;     /* 0: not to be written as it is */
+    uint32_t text_capacity; /* what is allocated */
     struct pin_notes *pin_notes;
     enum weir_reason close_reason;
 };
@@ -312,7 +314,12 @@ void router_who_client(const struct client *client, struct weir_log_who *who, ch
 void router_who_server(const struct server *server, struct weir_log_who *who, char *peer,
                        size_t peer_size);
 /* echo_pool: one line per pool event. */
-void router_echo(const struct server *server, const char *event, const char *detail);
+void router_echo_loudly(const struct server *server, const char *event, const char *detail);
+static inline void router_echo(const struct server *server, const char *event, const char *detail)
+{
+    if (__builtin_expect(server->destination->settings.echo_pool != WEIR_ECHO_OFF, 0))
+        router_echo_loudly(server, event, detail);
+}
 
 /* --- admission.c ----------------------------------------------------------------------- */
 
@@ -408,7 +415,12 @@ void server_relay_event(struct weir_stream *stream, unsigned events);
 /* Everything read has been dealt with: is the server free, or due for its next step? */
 void server_at_rest(struct server *server);
 /* Reads from the server again, if that was paused for a slow client. */
-void server_resume(struct server *server);
+void server_resume_slowly(struct server *server);
+static inline void server_resume(struct server *server)
+{
+    if (__builtin_expect(server->base.stream.paused, 0))
+        server_resume_slowly(server);
+}
 /* An ordered reply is due: queue it. */
 void server_expect(struct server *server, enum reply_kind kind, enum reply_action action,
                    enum reply_purpose purpose, void *subject);
@@ -577,8 +589,18 @@ void operator_end_suspension(struct weir_router *router);
 
 /* --- running.c ------------------------------------------------------------------------- */
 
-/* A statement was sent whose text begins so. */
-void running_note(struct server *server, const uint8_t *text, size_t length);
+void running_note_slowly(struct server *server, const uint8_t *text, size_t length);
+/* A statement was sent whose text begins so. What is noted may be longer than settings that changed
+ * meanwhile allow. */
+static inline void running_note(struct server *server, const uint8_t *text, size_t length)
+{
+    if (__builtin_expect(length >= server->text_room, 0)) {
+        running_note_slowly(server, text, length);
+        return;
+    }
+    memcpy(server->text, text, length);
+    server->text_length = (uint32_t)length;
+}
 /* A prepared statement of the dictionary was sent; server->text_of tells when it is the same. */
 void running_refer_to(struct server *server, struct statement *statement);
 void running_forget(struct server *server);

@@ -24,28 +24,25 @@ static size_t limit_of(const struct server *server)
 void running_forget(struct server *server)
 {
     server->text_length = 0;
+    server->text_room = server->text_capacity;
     if (server->text_of == NULL)
         return;
     statement_unref(server->router, server->text_of);
     server->text_of = NULL;
 }
 
-static void make_room(struct server *server, size_t limit)
-{
-    free(server->text);
-    server->text = weir_alloc(limit);
-    server->text_room = (uint32_t)limit;
-}
-
-void running_note(struct server *server, const uint8_t *text, size_t length)
+void running_note_slowly(struct server *server, const uint8_t *text, size_t length)
 {
     size_t limit = limit_of(server);
-    if (server->text_of != NULL)
-        running_forget(server);
+    running_forget(server);
+    if (length >= server->text_capacity && limit > server->text_capacity) {
+        free(server->text);
+        server->text = weir_alloc(limit);
+        server->text_capacity = (uint32_t)limit;
+        server->text_room = (uint32_t)limit;
+    }
     if (length > limit)
         length = limit;
-    if (__builtin_expect(length > server->text_room, 0))
-        make_room(server, limit);
     if (length > 0)
         memcpy(server->text, text, length);
     server->text_length = (uint32_t)length;
@@ -53,13 +50,13 @@ void running_note(struct server *server, const uint8_t *text, size_t length)
 
 void running_refer_to(struct server *server, struct statement *statement)
 {
-    if (limit_of(server) == 0) {
-        running_forget(server);
-        return;
-    }
-    statement_ref(statement);
+    if (limit_of(server) > 0)
+        statement_ref(statement);
     running_forget(server);
+    if (limit_of(server) == 0)
+        return;
     server->text_of = statement;
+    server->text_room = 0;
 }
 
 void running_text(const struct server *server, const char **text, size_t *length)

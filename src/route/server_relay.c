@@ -656,10 +656,8 @@ static void mind_pressure(struct server *server)
     }
 }
 
-void server_resume(struct server *server)
+void server_resume_slowly(struct server *server)
 {
-    if (__builtin_expect(!server->base.stream.paused, 1))
-        return;
     if (server->paused_at > 0)
         server->client_usec += server->router->loop->now - server->paused_at;
     server->paused_at = 0;

@@ -119,6 +119,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         return step;
     const uint8_t *body = (const uint8_t *)name + name_length + 1;
     if (!statement_is_renamed(server)) {
+        running_note(server, body, strnlen((const char *)body, (size_t)(end - body)));
         server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         gather_pass(&router->to_server, message, total);
         return STEP_MORE;
@@ -129,8 +130,10 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     step = statement_sql(client, (const char *)body, strlen((const char *)body));
     if (step != STEP_MORE)
         return step;
-    if (name_length == 0)
+    if (name_length == 0) {
+        running_note(server, body, strlen((const char *)body));
         return unnamed_parse(client, message, total);
+    }
     struct client_statement *named = statement_find_name(client, name, name_length);
     if (names_in_doubt(server) || (named != NULL && may_deallocate(server)))
         return statement_hold(client);
@@ -143,6 +146,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     named = statement_make_name(
         client, name, statement_get(router, body, (size_t)(end - body), path != NULL ? path : ""));
     statement_add_name(client, named);
+    running_refer_to(server, named->statement);
     if (server->sql_prepared > 0) {
         /* The server knows names of SQL's PREPARE: whether this one is taken is for it to say. */
         prepared_emit_parse(server, name, body, (size_t)(end - body));
@@ -289,6 +293,9 @@ enum step statement_bind(struct client *client, const uint8_t *message, size_t h
     const uint8_t *end = message + (have < total ? have : total);
     const uint8_t *total_end = message + total;
     if (!statement_is_renamed(server)) {
+        if (end - message > WEIR_WIRE_HEADER + 1 && message[WEIR_WIRE_HEADER] == '\0' &&
+            message[WEIR_WIRE_HEADER + 1] != '\0')
+            running_forget(server); /* one with a name, whose text is not known */
         server_expect(server, REPLY_BIND, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         gather_pass(out, message, (size_t)(end - message));
         return STEP_MORE;
