@@ -139,6 +139,7 @@ Test(userfile, long_strings)
 {
     size_t most = 65536;
     char *text = malloc(most + 32);
+    cr_assert_not_null(text);
     for (size_t length = most - 1; length <= most + 1; length++) {
         char *problem = NULL;
         char *at = stpcpy(text, "\"alice\" \"");
@@ -176,6 +177,28 @@ Test(userfile, many_users)
         snprintf(secret, sizeof(secret), "secret of %d", i);
         expect_secret(file, user, i < 5000 ? secret : NULL);
     }
+    weir_user_file_destroy(file);
+}
+
+static void count_user(void *context, const char *user)
+{
+    int *seen = context;
+    cr_assert(user[0] == 'u' && user[2] == '\0');
+    seen[user[1] - '0']++;
+}
+
+Test(userfile, walk_visits_every_user_once)
+{
+    static const char text[] = "\"u1\" \"a\"\n\"u2\" \"b\"\n\"u1\" \"c\"\n\"u9\" \"\"\n";
+    int visits[10] = {0};
+    struct weir_user_file *file = parse(text, sizeof(text) - 1);
+    weir_user_file_walk(file, count_user, visits);
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(visits[i], i == 1 || i == 2 || i == 9);
+    weir_user_file_destroy(file);
+    file = parse("", 0);
+    weir_user_file_walk(file, count_user, visits);
+    cr_assert_eq(visits[1], 1);
     weir_user_file_destroy(file);
 }
 

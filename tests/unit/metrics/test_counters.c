@@ -33,44 +33,40 @@ Test(counters, walk_visits_every_row)
     cr_assert(walk.transactions_seen);
 }
 
-Test(histogram, empty_is_zero)
+Test(counters, merge_adds_every_row_and_reason)
 {
-    struct weir_histogram histogram = {0};
-    cr_assert_eq(weir_histogram_quantile(&histogram, 0.5), 0);
-}
-
-Test(histogram, bound_is_never_below_and_within_a_factor)
-{
-    for (int64_t value = 1; value < 3000000000; value += 1 + value / 7) {
-        struct weir_histogram histogram = {0};
-        weir_histogram_add(&histogram, value);
-        int64_t bound = weir_histogram_quantile(&histogram, 1.0);
-        cr_assert_geq(bound, value);
-        cr_assert_leq((double)bound, (double)value * 1.4143 + 1, "%ld -> %ld", (long)value,
-                      (long)bound);
+    struct weir_counters to, from;
+    uint64_t *left = (uint64_t *)&to, *right = (uint64_t *)&from;
+    for (size_t i = 0; i < sizeof(to) / sizeof(*left); i++) {
+        left[i] = i;
+        right[i] = 1000 * i;
     }
+    weir_counters_merge(&to, &from);
+    for (size_t i = 0; i < sizeof(to) / sizeof(*left); i++)
+        cr_assert_eq(left[i], 1001 * i);
 }
 
-Test(histogram, extremes_have_a_bucket)
+Test(latency, parts_have_distinct_names_and_help)
 {
-    struct weir_histogram histogram = {0};
-    weir_histogram_add(&histogram, -5);
-    weir_histogram_add(&histogram, 0);
-    weir_histogram_add(&histogram, INT64_MAX / 4);
-    cr_assert_eq(histogram.count, 3);
-    cr_assert_eq(histogram.buckets[0], 2);
-    cr_assert_eq(histogram.buckets[WEIR_HISTOGRAM_BUCKETS - 1], 1);
+    for (int part = 0; part < WEIR_PART_COUNT; part++) {
+        cr_assert_gt(strlen(weir_part_help((enum weir_part)part)), 0);
+        for (int other = 0; other < part; other++)
+            cr_assert_str_neq(weir_part_name((enum weir_part)part),
+                              weir_part_name((enum weir_part)other));
+    }
+    cr_assert_str_eq(weir_part_name(WEIR_PART_IDLE), "idle_in_transaction");
 }
 
-Test(histogram, quantiles_of_a_uniform_run)
+Test(latency, merge_adds_every_part)
 {
-    struct weir_histogram histogram = {0};
-    for (int i = 1; i <= 1000; i++)
-        weir_histogram_add(&histogram, i);
-    cr_assert_eq(histogram.sum, 500500);
-    int64_t half = weir_histogram_quantile(&histogram, 0.5);
-    cr_assert(half >= 500 && half <= 725, "%ld", (long)half);
-    int64_t high = weir_histogram_quantile(&histogram, 0.99);
-    cr_assert(high >= 990 && high <= 1024, "%ld", (long)high);
-    cr_assert_eq(weir_histogram_quantile(&histogram, 0.0), 1);
+    struct weir_latency to = {0}, from = {0};
+    for (int part = 0; part < WEIR_PART_COUNT; part++) {
+        weir_histogram_add(&to.parts[part], 5);
+        weir_histogram_add(&from.parts[part], 7 + part);
+    }
+    weir_latency_merge(&to, &from);
+    for (int part = 0; part < WEIR_PART_COUNT; part++) {
+        cr_assert_eq(to.parts[part].count, 2);
+        cr_assert_eq(to.parts[part].sum, 12 + part);
+    }
 }

@@ -126,6 +126,9 @@ Test(loop, now_is_fresh_and_the_longest_turn_is_measured)
     /* The turn ends where the next poll would begin. */
     test_loop_turn(&test);
     cr_assert_geq(test.loop.longest_turn, 20 * WEIR_MSEC);
+    cr_assert_geq(weir_histogram_quantile(&test.loop.turn_lengths, 1), test.loop.longest_turn);
+    cr_assert_geq(test.loop.turn_lengths.sum, 20 * WEIR_MSEC);
+    cr_assert_geq(test.loop.turn_lengths.count, 2);
 }
 
 Test(loop, fini_forgets_tasks)

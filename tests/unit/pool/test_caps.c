@@ -69,6 +69,25 @@ Test(caps, idle_server_of_another_pool_is_closed_for_a_waiter)
     end_world(&world);
 }
 
+Test(caps, a_full_cap_is_named_as_the_obstacle)
+{
+    struct world world;
+    const struct weir_pool_cap *cap = NULL;
+    make_pair(&world, 1, 5);
+    cr_expect_eq(weir_pool_obstacle(world.pools[1], world.now, &cap), WEIR_POOL_CLEAR);
+    cr_expect_null(cap);
+    bring_up(&world, 1, 0, 0);
+    cr_expect_eq(weir_pool_obstacle(world.pools[1], world.now, &cap), WEIR_POOL_AT_CAP);
+    cr_expect_eq(cap, &world.caps[0]);
+    want(&world, 2, 1);
+    EXPECT(&world, "queued");
+    const struct weir_list *waiters = weir_pool_waiter_list(world.pools[1]);
+    cr_expect_eq(weir_list_first(waiters), &world.clients[2].waiter.link);
+    cr_expect(weir_list_is_empty(weir_pool_waiter_list(world.pools[0])));
+    end_server(&world, 0);
+    end_world(&world);
+}
+
 Test(caps, young_idle_server_is_closed_a_little_later)
 {
     struct world world;

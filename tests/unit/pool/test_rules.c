@@ -11,6 +11,7 @@
  *     sa                a becomes suspect
  *     Aa1               a gets affinity 1; B11: client 1 has affinity 1
  *     d                 the decisions that are due (events with ! in front leave theirs)
+ *     ?                 what the next client would wait for
  *     = ...             compares the counts opening/idle/checking/active/closing/waiting
  */
 #include <signal.h>
@@ -43,6 +44,17 @@ static void say_counts(struct world *world)
     struct weir_pool_counts c;
     weir_pool_count(world->pools[0], world->now, &c);
     say(world, "%d/%d/%d/%d/%d/%d", c.opening, c.idle, c.checking, c.active, c.closing, c.waiting);
+}
+
+static void say_obstacle(struct world *world)
+{
+    static const char *const words[] = {
+        [WEIR_POOL_CLEAR] = "clear",        [WEIR_POOL_IS_PAUSED] = "paused",
+        [WEIR_POOL_IN_BACKOFF] = "backoff", [WEIR_POOL_AT_PARALLEL] = "parallel",
+        [WEIR_POOL_AT_DELAY] = "delay",     [WEIR_POOL_AT_CEILING] = "ceiling",
+        [WEIR_POOL_AT_CAP] = "cap",
+    };
+    say(world, "%s", words[weir_pool_obstacle(world->pools[0], world->now, NULL)]);
 }
 
 static void happen_to_server(struct world *world, char event, char name)
@@ -117,6 +129,8 @@ static void happen(struct world *world, const char *event)
         world->now += atoi(event + 1) * WEIR_MSEC;
     else if (event[0] == '=')
         say_counts(world);
+    else if (event[0] == '?')
+        say_obstacle(world);
     else if (event[0] == 'N')
         begin_opening(world, world->pools[0]);
     else if (event[0] == 's')
@@ -188,6 +202,47 @@ static void play_all(const struct rule *rules, size_t count)
 }
 
 #define PLAY(rules) play_all(rules, sizeof(rules) / sizeof((rules)[0]))
+
+/* Each answer is followed by a client that wants: the answer was true. */
+Test(rules, obstacles)
+{
+    static const struct rule rules[] = {
+        {"an empty pool opens at once, a full one does not",
+         {.pool_size = 1, .max_overflow = 1},
+         "? w1 -> clear queued open:a\n"
+         "? w2 -> clear queued open:b\n"
+         "? w3 -> ceiling queued\n"
+         "ua ub ? -> bind:1=a bind:2=b ceiling\n"
+         "ra ? -> bind:3=a ceiling\n"
+         "ra ? w4 -> clear got:a\n"},
+        {"a login that nobody waits for",
+         {.pool_size = 1},
+         "Na ? -> open:a parallel\n"
+         "w1 ? -> queued ceiling\n"
+         "ua ? -> bind:1=a ceiling\n"},
+        {"logins in flight",
+         {.pool_size = 3, .connect_parallel = 1},
+         "w1 ? w2 -> queued open:a parallel queued\n"
+         "ua ? -> bind:1=a open:b parallel\n"
+         "ub ? -> bind:2=b clear\n"},
+        {"overflow_delay holds until the first has waited",
+         {.pool_size = 1, .max_overflow = 1, .overflow_delay = 100 * WEIR_MSEC},
+         "w1 ua ? w2 -> queued open:a bind:1=a delay queued\n"
+         "+50 t ? -> delay\n"
+         "+50 t ? -> open:b ceiling\n"},
+        {"the pause after a failure",
+         {.pool_size = 2},
+         "w1 fa ? -> queued open:a backoff\n"
+         "+1000 t ? -> open:b backoff\n"
+         "ub ? -> bind:1=b clear\n"},
+        {"paused", {.pool_size = 2}, "P ? w1 -> paused queued\nR ? -> open:a clear\n"},
+        {"a closing one still counts",
+         {.pool_size = 1},
+         "w1 ua ca ? w2 -> queued open:a bind:1=a ceiling queued\n"
+         "ga -> open:b\n"},
+    };
+    PLAY(rules);
+}
 
 Test(rules, queue_pool)
 {
