@@ -34,6 +34,9 @@ static const struct unit size_units[] = {
     {NULL, 0},
 };
 
+/* Seconds and bytes: where no unit is given. */
+#define USUAL_UNIT 3
+
 /* What a decimal number can be off by. */
 enum number_result { NUMBER_GOOD, NUMBER_MALFORMED, NUMBER_TOO_LARGE };
 
@@ -92,9 +95,38 @@ static const struct unit *find_unit(const char *text, const struct unit *units,
     return NULL;
 }
 
-static char *complain_bounds(const char *text, const char *low, const char *high)
+/* A number and a unit that may be left out. Out of bounds is too large, too. */
+static enum number_result read_measure(const char *text, const struct unit *units, bool ignore_case,
+                                       int64_t low, int64_t high, int64_t *value)
 {
-    return weir_format("%s is out of bounds (%s to %s)", text, low, high);
+    bool negative = *text == '-';
+    const char *number = text + (negative || *text == '+');
+    const struct unit *unit = find_unit(number, units, &units[USUAL_UNIT], ignore_case);
+    if (unit == NULL)
+        return NUMBER_MALFORMED;
+    /* Only digits and one point may stand before the unit. */
+    const char *end = number + strspn(number, "0123456789");
+    if (*end == '.')
+        end += 1 + strspn(end + 1, "0123456789");
+    if (*end == '.')
+        return NUMBER_MALFORMED;
+    int64_t read = 0;
+    enum number_result result = read_decimal(number, unit->factor, &read);
+    if (result != NUMBER_GOOD)
+        return result;
+    if ((negative && read > 0) || read < low || read > high)
+        return NUMBER_TOO_LARGE;
+    *value = read;
+    return NUMBER_GOOD;
+}
+
+/* Frees the bounds. */
+static char *complain_bounds(const char *text, char *low, char *high)
+{
+    char *problem = weir_format("%s is out of bounds (%s to %s)", text, low, high);
+    free(low);
+    free(high);
+    return problem;
 }
 
 char *weir_value_show_duration(int64_t usec)
@@ -118,66 +150,36 @@ char *weir_value_show_size(uint64_t bytes)
                        unit->factor == 1 ? "" : unit->name);
 }
 
-static char *complain_duration_bounds(const char *text, int64_t low, int64_t high)
-{
-    char *low_text = weir_value_show_duration(low);
-    char *high_text = weir_value_show_duration(high);
-    char *problem = complain_bounds(text, low_text, high_text);
-    free(low_text);
-    free(high_text);
-    return problem;
-}
-
 char *weir_value_read_duration(const char *text, int64_t low, int64_t high, int64_t *usec)
 {
     if (strcasecmp(text, "off") == 0)
         text = "0";
-    bool negative = *text == '-';
-    const char *number = text + (negative || *text == '+');
-    const struct unit *unit = find_unit(number, duration_units, &duration_units[3], false);
-    int64_t value = 0;
-    enum number_result result =
-        unit == NULL ? NUMBER_MALFORMED : read_decimal(number, unit->factor, &value);
-    /* Only digits and one point may stand before the unit. */
-    const char *digits_end = number + strspn(number, "0123456789");
-    if (*digits_end == '.')
-        digits_end += 1 + strspn(digits_end + 1, "0123456789");
-    if (result == NUMBER_MALFORMED || *digits_end == '.')
+    switch (read_measure(text, duration_units, false, low, high, usec)) {
+    case NUMBER_MALFORMED:
         return weir_format(
             "\"%s\" is not a duration (a number with us, ms, s, min, h or d; seconds without)",
             text);
-    if (result == NUMBER_TOO_LARGE || (negative && value > 0) || value < low || value > high)
-        return complain_duration_bounds(text, low, high);
-    *usec = value;
+    case NUMBER_TOO_LARGE:
+        return complain_bounds(text, weir_value_show_duration(low), weir_value_show_duration(high));
+    case NUMBER_GOOD:
+        break;
+    }
     return NULL;
-}
-
-static char *complain_size_bounds(const char *text, int64_t low, int64_t high)
-{
-    char *low_text = weir_value_show_size((uint64_t)low);
-    char *high_text = weir_value_show_size((uint64_t)high);
-    char *problem = complain_bounds(text, low_text, high_text);
-    free(low_text);
-    free(high_text);
-    return problem;
 }
 
 char *weir_value_read_size(const char *text, int64_t low, int64_t high, uint64_t *bytes)
 {
-    bool negative = *text == '-';
-    const char *number = text + (negative || *text == '+');
-    const struct unit *unit = find_unit(number, size_units, &size_units[3], true);
     int64_t value = 0;
-    enum number_result result =
-        unit == NULL ? NUMBER_MALFORMED : read_decimal(number, unit->factor, &value);
-    const char *digits_end = number + strspn(number, "0123456789");
-    if (*digits_end == '.')
-        digits_end += 1 + strspn(digits_end + 1, "0123456789");
-    if (result == NUMBER_MALFORMED || *digits_end == '.')
+    switch (read_measure(text, size_units, true, low, high, &value)) {
+    case NUMBER_MALFORMED:
         return weir_format("\"%s\" is not a size (a number with B, kB, MB or GB; bytes without)",
                            text);
-    if (result == NUMBER_TOO_LARGE || (negative && value > 0) || value < low || value > high)
-        return complain_size_bounds(text, low, high);
+    case NUMBER_TOO_LARGE:
+        return complain_bounds(text, weir_value_show_size((uint64_t)low),
+                               weir_value_show_size((uint64_t)high));
+    case NUMBER_GOOD:
+        break;
+    }
     *bytes = (uint64_t)value;
     return NULL;
 }

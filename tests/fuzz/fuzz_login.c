@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "stage.h"
 #include "weir/backend.h"
-#include "weir/log.h"
 #include "weir/memory.h"
 #include "weir/session.h"
 
@@ -18,16 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PASSWORD "pencil"
 
-static struct weir_loop loop;
-static struct weir_list listeners;
-static char host[64];
+static struct fuzz_stage stage;
 static int accepted; /* the server's side of the connection, -1 while there is none */
 static bool over;    /* ready, failed, logged in or ended */
 
 static void turns(int count)
 {
-    for (int i = 0; i < count; i++)
-        ev_run(loop.ev, EVRUN_NOWAIT);
+    fuzz_stage_turns(&stage, count);
 }
 
 /* Chunk after chunk to `fd`, reading whatever comes back. */
@@ -109,7 +106,7 @@ static void run_client(unsigned choice, const uint8_t *data, size_t size)
     /* A proof by md5 or SCRAM cannot be guessed: its salt or nonce is random. */
     may_enter =
         method == WEIR_AUTH_TRUST || (method == WEIR_AUTH_PLAIN && has_password(data, size));
-    weir_client_open(&client, &loop, ends[0], auth, &session_ops, 0);
+    weir_client_open(&client, &stage.loop, ends[0], auth, &session_ops, 0);
     if (choice & 4) {
         weir_require(send(ends[1], ssl, sizeof(ssl), MSG_NOSIGNAL) == sizeof(ssl));
         turns(2);
@@ -182,7 +179,8 @@ static void say_first(unsigned choice)
 
 static void run_server(unsigned choice, const uint8_t *data, size_t size)
 {
-    struct weir_conf_host hosts[2] = {{.host = host, .port = 5432}, {.host = host, .port = 5432}};
+    struct weir_conf_host hosts[2] = {{.host = stage.host, .port = 5432},
+                                      {.host = stage.host, .port = 5432}};
     struct weir_credentials credentials = {.password = weir_strdup(PASSWORD)};
     struct weir_server_target target = {
         .hosts = hosts,
@@ -196,7 +194,7 @@ static void run_server(unsigned choice, const uint8_t *data, size_t size)
     struct weir_auth_context *auth = weir_auth_context_create();
     struct weir_server server = {0};
     accepted = -1;
-    weir_server_connect(&server, &loop, auth, &target, &server_ops);
+    weir_server_connect(&server, &stage.loop, auth, &target, &server_ops);
     for (int i = 0; i < 20 && accepted < 0; i++)
         turns(1);
     say_first(choice);
@@ -211,24 +209,11 @@ static void run_server(unsigned choice, const uint8_t *data, size_t size)
     weir_auth_context_destroy(auth);
 }
 
-static void set_up(void)
-{
-    static const struct weir_log_target quiet = {.level = WEIR_LOG_ERROR};
-    static const struct weir_listen_options options = {.backlog = 64};
-    char *problem = NULL;
-    weir_require(weir_log_open(&quiet));
-    weir_require(weir_loop_init(&loop));
-    weir_list_init(&listeners);
-    snprintf(host, sizeof(host), "@pgweir-fuzz-login-%d", getpid());
-    weir_require(
-        weir_listen_unix(&loop, &listeners, host, 5432, &options, on_accept, NULL, &problem));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static bool ready;
     if (!ready)
-        set_up();
+        fuzz_stage_open(&stage, "login", on_accept);
     ready = true;
     if (size == 0)
         return 0;
@@ -237,6 +222,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_client(data[0], data + 1, size - 1);
     else
         run_server(data[0], data + 1, size - 1);
-    weir_require(weir_list_is_empty(&loop.tasks));
+    weir_require(weir_list_is_empty(&stage.loop.tasks));
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "fake_postgres.h"
 #include "router.h"
+#include "stage.h"
 #include "weir/operator.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,14 +35,12 @@ struct fuzz_client {
     size_t key_length;
 };
 
-static struct weir_loop loop;
-static struct weir_list listeners;
+static struct fuzz_stage stage;
 static struct fake_postgres postgres;
 static struct weir_router *router;
 static struct fuzz_client clients[CLIENTS];
 static bool server_nonsense; /* the server has said what PostgreSQL would not */
 static bool unanswered;      /* a message may never be whole */
-static char host[64];
 
 struct input {
     const uint8_t *at, *end;
@@ -54,8 +53,7 @@ static unsigned next(struct input *input)
 
 static void turns(int count)
 {
-    for (int i = 0; i < count; i++)
-        ev_run(loop.ev, EVRUN_NOWAIT);
+    fuzz_stage_turns(&stage, count);
 }
 
 /* --- once
@@ -68,19 +66,6 @@ static void on_accept(void *context, int fd, const struct weir_address *peer)
     fake_postgres_accept(&postgres, fd);
 }
 
-static void set_up(void)
-{
-    static const struct weir_log_target quiet = {.level = WEIR_LOG_ERROR};
-    static const struct weir_listen_options options = {.backlog = 64};
-    char *problem = NULL;
-    weir_require(weir_log_open(&quiet));
-    weir_require(weir_loop_init(&loop));
-    weir_list_init(&listeners);
-    snprintf(host, sizeof(host), "@pgweir-fuzz-%d", getpid());
-    weir_require(
-        weir_listen_unix(&loop, &listeners, host, 5432, &options, on_accept, NULL, &problem));
-}
-
 static struct weir_conf *make_conf(unsigned choice)
 {
     static const char *const modes[] = {"transaction", "transaction", "session", "statement"};
@@ -91,7 +76,7 @@ static struct weir_conf *make_conf(unsigned choice)
              "server_connect_parallel = 2\nclient_memory_limit = %u\n"
              "[databases]\ndb = host=%s port=5432\n",
              1 + (choice & 1), modes[choice >> 1 & 3], choice >> 3 & 3, choice >> 5 & 1,
-             choice & 64 ? 1000000 : 16384, host);
+             choice & 64 ? 1000000 : 16384, stage.host);
     char *problems = NULL, *warnings = NULL;
     struct weir_conf *conf = weir_conf_parse("fuzz", text, strlen(text), &problems, &warnings);
     if (conf == NULL)
@@ -452,7 +437,7 @@ static bool is_failing(void)
     struct destination *destination, *following;
     HASH_ITER(hh, router->destinations, destination, following) {
         struct weir_pool_counts counts;
-        weir_pool_count(destination->pool, loop.now, &counts);
+        weir_pool_count(destination->pool, stage.loop.now, &counts);
         if (counts.failing)
             return true;
     }
@@ -464,7 +449,7 @@ static bool is_quiet(void)
     struct destination *destination, *following;
     HASH_ITER(hh, router->destinations, destination, following) {
         struct weir_pool_counts counts;
-        weir_pool_count(destination->pool, loop.now, &counts);
+        weir_pool_count(destination->pool, stage.loop.now, &counts);
         if (counts.active + counts.checking + counts.closing + counts.waiting > 0)
             return false;
     }
@@ -484,7 +469,7 @@ static void end_run(void)
     }
     if ((unanswered || is_failing()) && !is_quiet()) {
         /* Only its deadline ends that. */
-        loop.now += 3600 * WEIR_SEC;
+        stage.loop.now += 3600 * WEIR_SEC;
         upkeep_tick(router);
         turns(100);
     }
@@ -492,18 +477,18 @@ static void end_run(void)
     weir_router_destroy(router);
     fake_postgres_close(&postgres);
     turns(2);
-    weir_require(weir_list_is_empty(&loop.tasks));
+    weir_require(weir_list_is_empty(&stage.loop.tasks));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static bool ready;
     if (!ready)
-        set_up();
+        fuzz_stage_open(&stage, "relay", on_accept);
     ready = true;
     struct input input = {data, data + size};
-    fake_postgres_init(&postgres, &loop);
-    router = weir_router_create(&loop, make_conf(next(&input)), NULL);
+    fake_postgres_init(&postgres, &stage.loop);
+    router = weir_router_create(&stage.loop, make_conf(next(&input)), NULL);
     server_nonsense = unanswered = false;
     for (int i = 0; i < CLIENTS; i++)
         clients[i] = (struct fuzz_client){.fd = -1};
