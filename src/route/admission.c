@@ -144,6 +144,10 @@ void admission_refuse(struct client *client, enum weir_reason reason, const char
 {
     if (client->base.state == WEIR_CLIENT_CLOSED)
         return;
+    if (client->server != NULL && client->server->farewell) {
+        reason = WEIR_REASON_SERVER_SAID_GOODBYE; /* the server has said why already */
+        server_error = NULL;
+    }
     if (server_error == NULL || weir_buffer_length(server_error) == 0) {
         weir_client_refuse_login(&client->base, reason, text, NULL, NULL);
         return;

@@ -132,7 +132,7 @@ void weir_router_drain(struct weir_router *router)
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
         if (client->console == NULL)
-            weir_client_refuse_login(&client->base, WEIR_REASON_SHUTDOWN_NEW, NULL, NULL, NULL);
+            admission_refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL, NULL);
     }
     upkeep_tick(router);
 }

@@ -278,7 +278,7 @@ static void end_clients(struct weir_router *router, const char *database)
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
         if (client->destination != NULL && is_meant(client->destination, database))
-            weir_client_refuse_login(&client->base, WEIR_REASON_DATABASE_KILLED, NULL, NULL, NULL);
+            admission_refuse(client, WEIR_REASON_DATABASE_KILLED, NULL, NULL);
     }
     weir_list_for_safe(link, &router->clients) {
         struct client *client = weir_container_of(link, struct client, link);
@@ -335,7 +335,7 @@ enum weir_operator_result weir_operator_kill_client(struct weir_router *router, 
     if (client == NULL)
         return WEIR_OPERATOR_NO_CLIENT;
     if (client->base.login != NULL) {
-        weir_client_refuse_login(&client->base, WEIR_REASON_CLIENT_KILLED, NULL, NULL, NULL);
+        admission_refuse(client, WEIR_REASON_CLIENT_KILLED, NULL, NULL);
     } else if (client->base.state == WEIR_CLIENT_ENDING) {
         weir_client_close(&client->base);
         router_doom_client(client);

@@ -13,8 +13,8 @@ static void tick_logins(struct weir_router *router)
         const struct weir_client_login *login = client->base.login;
         if (login == NULL || login->deadline == 0 || router->loop->now < login->deadline)
             break; /* in order of arrival: the later ones have later deadlines */
-        weir_client_refuse_login(&client->base, WEIR_REASON_LOGIN_TIMEOUT,
-                                 "login took too long (client_login_timeout)", NULL, NULL);
+        admission_refuse(client, WEIR_REASON_LOGIN_TIMEOUT,
+                         "login took too long (client_login_timeout)", NULL);
     }
 }
 

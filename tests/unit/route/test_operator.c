@@ -526,3 +526,34 @@ Test(operator, kill_client_cuts_off_one_that_is_ending)
     client_close(&client);
     world_close();
 }
+
+/* One whose settings are being applied gets the server's FATAL; nothing may follow that. */
+static void check_nothing_follows(bool drain)
+{
+    static const char *const settings[] = {"work_mem=8MB", NULL};
+    struct raw_client first, login;
+    world_open("");
+    client_open(&first);
+    world.postgres.trickle = 1;
+    client_start(&login, settings);
+    world_until(world_counts().active == 1);
+    world.postgres.trickle = 0;
+    fake_postgres_end_all(&world.postgres, true);
+    while (client_read(&login), login.errors == 0)
+        world_turns(1);
+    cr_assert_not(login.over, "its end is still to come");
+    if (drain)
+        weir_router_drain(world.router);
+    else
+        cr_assert_eq(weir_operator_kill_client(world.router, last_id()), WEIR_OPERATOR_DONE);
+    client_expect_end(&login, "FATAL(57P01) EOF");
+    client_close(&login);
+    client_close(&first);
+    world_close();
+}
+
+Test(operator_pool, nothing_follows_the_servers_own_fatal)
+{
+    check_nothing_follows(false);
+    check_nothing_follows(true);
+}
