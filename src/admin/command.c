@@ -118,9 +118,22 @@ static bool end_statement(struct parser *parser)
     return token_ends_statement(&parser->token) || refuse_syntax(parser);
 }
 
-/* A name, or the parameter that stands for it. */
+/* `::type` behind a value says nothing here. */
+static bool skip_cast(struct parser *parser)
+{
+    if (!accept_symbol(parser, ':'))
+        return true;
+    if (!accept_symbol(parser, ':') || parser->token.kind != TOKEN_WORD)
+        return refuse_syntax(parser);
+    advance(parser);
+    return true;
+}
+
+/* A name, or the parameter that stands for it. Drivers that put values into the text themselves write
+ * them as ('1'::int8). */
 static bool read_name(struct parser *parser, char **name, int *parameter)
 {
+    bool bracket = accept_symbol(parser, '(');
     const struct token *token = &parser->token;
     if (token->kind == TOKEN_PARAMETER) {
         *parameter = token_parameter(token);
@@ -133,7 +146,9 @@ static bool read_name(struct parser *parser, char **name, int *parameter)
         return refuse_syntax(parser);
     }
     advance(parser);
-    return true;
+    if (!skip_cast(parser))
+        return false;
+    return !bracket || accept_symbol(parser, ')') || refuse_syntax(parser);
 }
 
 static bool read_argument(struct parser *parser)
@@ -283,7 +298,7 @@ static bool parse_select(struct parser *parser)
 static bool read_value(struct parser *parser)
 {
     struct command *command = parser->command;
-    if (parser->token.kind == TOKEN_PARAMETER) {
+    if (parser->token.kind == TOKEN_PARAMETER || token_is_symbol(&parser->token, '(')) {
         if (!read_name(parser, &command->value, &command->value_parameter))
             return false;
         return end_statement(parser);
