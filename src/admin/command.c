@@ -394,8 +394,10 @@ static bool parse_explain(struct parser *parser)
         accept_word(parser, ".");
         char *user = NULL;
         int parameter = 0;
-        if (parser->token.kind == TOKEN_PARAMETER || !read_name(parser, &user, &parameter))
+        if (!read_name(parser, &user, &parameter) || user == NULL) {
+            free(user);
             return refuse_syntax(parser);
+        }
         /* A word cannot begin with a dot unless it followed a quoted name. */
         bool begins = user[0] == '.';
         char *both = weir_format("%s%s%s", command->name, dotted || begins ? "" : ".", user);
@@ -415,7 +417,7 @@ static bool parse_rest(struct parser *parser)
         command->kind = COMMAND_ACCEPTED;
     if (command->kind == COMMAND_DEALLOCATE) {
         accept_word(parser, "prepare");
-        if (parser->token.kind == TOKEN_PARAMETER || !read_argument(parser))
+        if (!read_argument(parser) || command->name == NULL)
             return refuse_syntax(parser);
         return end_statement(parser);
     }

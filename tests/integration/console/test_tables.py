@@ -1,4 +1,5 @@
 """Every SHOW: its columns, and that its rows tell what is."""
+import pathlib
 import re
 import threading
 import time
@@ -197,3 +198,25 @@ def test_many_clients_in_slices(env):
         assert sum(row["type"] == "S" for row in sockets) in (1, 2)
     done.set()
     assert worker.join(20) > 0
+
+
+@pool(**settings())
+def test_manual_tells_every_column(env):
+    """docs/admin.md has a row for each table with its columns and their types, and every command."""
+    manual = (pathlib.Path(__file__).parents[3] / "docs" / "admin.md").read_text(encoding="utf-8")
+    connection = psycopg.connect(**env.parameters(dbname="pgbouncer"), autocommit=True)
+    heard = []
+    connection.add_notice_handler(lambda notice: heard.append(notice.message_detail))
+    connection.execute("SHOW HELP")
+    tables = re.findall(r"^\tSHOW ([A-Z_]+) +\S", heard[0], re.MULTILINE)
+    assert set(COLUMNS) | set(OURS) <= {*tables, "HELP"}, tables
+    kinds = {25: "", 23: " i", 20: " q", 1700: " n"}
+    for table in tables:
+        if table == "HELP":
+            continue
+        columns = connection.execute(f"SHOW {table}").description
+        text = ", ".join(f"`{column.name}`{kinds[column.type_code]}" for column in columns)
+        rows = [line for line in manual.splitlines() if line.startswith(f"| `{table}` |") and line.endswith(f": {text} |")]
+        assert len(rows) == 1, (table, text)
+    for word in re.findall(r"^\t([A-Z_]+)", heard[0], re.MULTILINE):
+        assert f"`{word}" in manual, word

@@ -114,6 +114,10 @@ Test(command, refuses)
         {"select a, b from pools", "0A000", "runs no queries", NULL},
         {"select * from pools where true", "0A000", "runs no queries", NULL},
         {"explain pool", "42601", "at end of input", "EXPLAIN POOL"},
+        {"explain pool a ('b'::", "42601", "at end of input", NULL},
+        {"explain pool a ($1)", "42601", "at end of input", NULL},
+        {"deallocate $1", "42601", "at end of input", NULL},
+        {"deallocate ($1)", "42601", "at end of input", NULL},
         {"explain select 1", "42601", "near \"select\"", NULL},
         {"shutdown later", "42601", "near \"later\"", "WAIT_FOR_SERVERS"},
     };
