@@ -149,17 +149,17 @@ char *weir_http_clean(const char *text, size_t length)
         return weir_strdup("");
     if (is_well_formed(text, length))
         return weir_strndup(text, length);
-    static const char replacement[] = "\xef\xbf\xbd";
-    char *clean = weir_alloc(length * 3 + 1);
-    size_t at = 0;
+    struct weir_http_body clean = {0};
     for (size_t i = 0; i < length;) {
         size_t sequence = sequence_length(text + i, length - i);
         if (sequence > 0)
-            memcpy(clean + at, text + i, sequence);
+            weir_http_put_bytes(&clean, text + i, sequence);
         else
-            memcpy(clean + at, replacement, 3);
-        at += sequence > 0 ? sequence : 3;
+            weir_http_put(&clean, "\xef\xbf\xbd");
         i += sequence > 0 ? sequence : 1;
     }
-    return clean;
+    char *copy = weir_strndup((const char *)weir_buffer_bytes(&clean.bytes),
+                              weir_buffer_length(&clean.bytes));
+    weir_http_body_clear(&clean);
+    return copy;
 }
