@@ -14,6 +14,13 @@ struct weir_histogram {
 
 void weir_histogram_add_long(struct weir_histogram *histogram, int64_t usec);
 
+/* Of 0. */
+static inline void weir_histogram_add_none(struct weir_histogram *histogram)
+{
+    histogram->count++;
+    histogram->buckets[0]++;
+}
+
 static inline void weir_histogram_add(struct weir_histogram *histogram, int64_t usec)
 {
     histogram->count++;
@@ -32,7 +39,7 @@ static inline void weir_histogram_add_coarsely(struct weir_histogram *histogram,
     uint32_t short_of = usec < INT32_MAX ? (uint32_t)usec : INT32_MAX;
     histogram->count++;
     histogram->sum += usec;
-    histogram->buckets[2 * (32 - __builtin_clz(short_of | 1))]++;
+    histogram->buckets[64u - 2u * (unsigned)__builtin_clz(short_of | 1)]++;
 }
 
 /* All of `from` into `to`. */

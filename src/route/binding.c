@@ -17,6 +17,11 @@ static void count_binding_end(struct server *server)
     destination->counters.transaction_usec += (uint64_t)held;
     destination->counters.query_usec += (uint64_t)busy;
     weir_histogram_add(&destination->latency.parts[WEIR_PART_SERVER], busy - server->client_usec);
+    if (__builtin_expect(held == busy && server->client_usec == 0, 1)) {
+        weir_histogram_add_none(&destination->latency.parts[WEIR_PART_CLIENT]);
+        weir_histogram_add_none(&destination->latency.parts[WEIR_PART_IDLE]);
+        return;
+    }
     weir_histogram_add(&destination->latency.parts[WEIR_PART_CLIENT], server->client_usec);
     weir_histogram_add(&destination->latency.parts[WEIR_PART_IDLE], held - busy);
 }
@@ -113,7 +118,7 @@ enum step binding_want(struct client *client)
     switch (weir_pool_want(client->destination->pool, &client->waiter, router->loop->now, &slot)) {
     case WEIR_POOL_GOT:
         weir_require(slot != NULL);
-        weir_histogram_add(&client->destination->latency.parts[WEIR_PART_WAIT], 0);
+        weir_histogram_add_none(&client->destination->latency.parts[WEIR_PART_WAIT]);
         return binding_bind(client, weir_container_of(slot, struct server, slot));
     case WEIR_POOL_QUEUED:
         client->destination->counters.waits++;
