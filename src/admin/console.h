@@ -19,7 +19,7 @@
 #include "weir/session.h"
 
 /* The bounds of what a client of the console can make us hold. */
-#define MESSAGE_MAX    65536             /* bytes of one message of a client */
+#define MESSAGE_MAX    ((size_t)65536)   /* bytes of one message of a client */
 #define INPUT_MAX      (2 * MESSAGE_MAX) /* kept while a command runs; then it is not read */
 #define OUTPUT_HIGH    65536             /* unsent bytes above which nothing more is made */
 #define STATEMENTS_MAX 256               /* prepared ones of a client */

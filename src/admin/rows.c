@@ -101,7 +101,7 @@ static void write_numeric(struct rows *rows, int64_t value)
         bytes[2 * i] = (uint8_t)(words[i] >> 8);
         bytes[2 * i + 1] = (uint8_t)words[i];
     }
-    write_bytes(rows, bytes, 2 * (4u + count));
+    write_bytes(rows, bytes, 2 * (4 + (size_t)count));
 }
 
 void rows_number(struct rows *rows, int64_t value)

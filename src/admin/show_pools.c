@@ -179,24 +179,30 @@ static int64_t quantile(const struct weir_histogram *histogram, double part)
     return bound > last ? last : bound;
 }
 
+static void show_histogram(struct rows *rows, const char *database, const char *user,
+                           const char *part, const struct weir_histogram *histogram,
+                           const char *help)
+{
+    rows_begin(rows);
+    rows_text(rows, database);
+    rows_text(rows, user);
+    rows_text(rows, part);
+    rows_number(rows, (int64_t)histogram->count);
+    rows_number(rows, histogram->sum);
+    rows_number(rows, quantile(histogram, 0.5));
+    rows_number(rows, quantile(histogram, 0.9));
+    rows_number(rows, quantile(histogram, 0.99));
+    rows_number(rows, quantile(histogram, 1));
+    rows_text(rows, help);
+    rows_end(rows);
+}
+
 static void show_parts(struct rows *rows, const char *database, const char *user,
                        const struct weir_latency *latency)
 {
-    for (int i = 0; i < WEIR_PART_COUNT; i++) {
-        const struct weir_histogram *histogram = &latency->parts[i];
-        rows_begin(rows);
-        rows_text(rows, database);
-        rows_text(rows, user);
-        rows_text(rows, weir_part_name((enum weir_part)i));
-        rows_number(rows, (int64_t)histogram->count);
-        rows_number(rows, histogram->sum);
-        rows_number(rows, quantile(histogram, 0.5));
-        rows_number(rows, quantile(histogram, 0.9));
-        rows_number(rows, quantile(histogram, 0.99));
-        rows_number(rows, quantile(histogram, 1));
-        rows_text(rows, weir_part_help((enum weir_part)i));
-        rows_end(rows);
-    }
+    for (int i = 0; i < WEIR_PART_COUNT; i++)
+        show_histogram(rows, database, user, weir_part_name((enum weir_part)i), &latency->parts[i],
+                       weir_part_help((enum weir_part)i));
 }
 
 static void show_pool_latency(void *context, const struct weir_view_pool *pool)
@@ -204,12 +210,14 @@ static void show_pool_latency(void *context, const struct weir_view_pool *pool)
     show_parts(context, pool->database, pool->user, pool->latency);
 }
 
-/* All together first, without database and user. */
+/* All together first, without database and user, and with them the loop that carries all. */
 bool show_latency(struct walk *walk)
 {
     struct weir_view_daemon daemon;
     weir_view_daemon(walk->admin->router, &daemon);
     show_parts(&walk->rows, NULL, NULL, daemon.latency);
+    show_histogram(&walk->rows, NULL, NULL, "turn", daemon.turns,
+                   "a turn of the loop worked, per turn");
     weir_view_pools(walk->admin->router, show_pool_latency, &walk->rows);
     return true;
 }

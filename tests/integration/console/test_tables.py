@@ -138,6 +138,7 @@ def test_counters_reasons_events_and_latency(env):
     parts = {row["part"]: row for row in show(connection, "LATENCY") if row["database"] == env.dbname}
     assert set(parts) == {"wait", "connect", "server", "client", "idle_in_transaction"}
     assert parts["server"]["count"] >= 7 and parts["server"]["max_us"] >= parts["server"]["p50_us"] > 0
+    assert one(connection, "LATENCY", part="turn", database=None)["count"] > 7
     stats = one(connection, "STATS", database=env.dbname)
     assert stats["total_xact_count"] >= 7 and stats["total_query_count"] >= 7
     total = {row["name"]: row["value"] for row in show(connection, "TOTALS")}

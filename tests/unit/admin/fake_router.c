@@ -17,6 +17,7 @@ static void *console_context;
 static struct weir_pool_settings pool_settings = {.pool_size = 3, .max_overflow = 2};
 static struct weir_counters counters = {.transactions = 12345678901234, .queries = 7};
 static struct weir_latency latency;
+static struct weir_histogram turn_lengths;
 
 /* --- the router ------------------------------------------------------------------------------- */
 
@@ -233,8 +234,11 @@ void weir_view_stats_all(const struct weir_router *router, struct weir_view_stat
 
 void weir_view_daemon(const struct weir_router *router, struct weir_view_daemon *row)
 {
-    *row = (struct weir_view_daemon){
-        .conf = fake.conf, .counters = &counters, .latency = &latency, .paused = fake.paused};
+    *row = (struct weir_view_daemon){.conf = fake.conf,
+                                     .counters = &counters,
+                                     .latency = &latency,
+                                     .turns = &turn_lengths,
+                                     .paused = fake.paused};
 }
 
 /* --- the daemon ------------------------------------------------------------------------------- */
