@@ -82,11 +82,13 @@ static struct MHD_Response *wrap(struct weir_http *http, struct weir_http_body *
 
 /* --- pages ----------------------------------------------------------------------------- */
 
-/* How old an answer may be: what one costs is then paid so often at most. */
-static weir_usec longest_age(enum weir_http_page page)
+/* How old an answer may be: what one costs is then paid so often at most. Of a large one, which
+ * took `cost` to write, that is longer, so that it takes a twenty-fifth of the time at most. */
+static weir_usec longest_age(enum weir_http_page page, weir_usec cost)
 {
     bool person = page == WEIR_HTTP_STATUS_PAGE || page == WEIR_HTTP_STATUS_JSON;
-    return person ? 250 * WEIR_MSEC : 100 * WEIR_MSEC;
+    weir_usec least = person ? 250 * WEIR_MSEC : 100 * WEIR_MSEC;
+    return cost * 25 > least ? cost * 25 : least;
 }
 
 static const char *page_type(enum weir_http_page page)
@@ -138,13 +140,14 @@ static enum MHD_Result answer_page(struct weir_http *http, struct MHD_Connection
                                    enum weir_http_page page)
 {
     struct weir_http_cached *cached = &http->cached[page];
-    if (cached->response == NULL || http->loop->now - cached->made_at > longest_age(page)) {
+    if (cached->response == NULL || http->loop->now > cached->good_until) {
         if (cached->response != NULL)
             MHD_destroy_response(cached->response);
         struct weir_http_body body = {0};
+        weir_usec began = weir_clock_now();
         cached->status = write_page(http, page, &body);
         cached->response = wrap(http, &body);
-        cached->made_at = http->loop->now;
+        cached->good_until = http->loop->now + longest_age(page, weir_clock_now() - began);
         if (cached->response == NULL)
             return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
                                "out of memory, or too many slow readers\n", "Retry-After", "10");

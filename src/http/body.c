@@ -9,13 +9,18 @@
 
 #include "weir/memory.h"
 
+char *weir_http_body_reserve(struct weir_http_body *body, size_t more)
+{
+    uint8_t *place = body->broken ? NULL : weir_buffer_reserve(&body->bytes, more);
+    body->broken = place == NULL;
+    return (char *)place;
+}
+
 void weir_http_put_bytes(struct weir_http_body *body, const char *bytes, size_t length)
 {
-    uint8_t *place = body->broken ? NULL : weir_buffer_reserve(&body->bytes, length);
-    if (place == NULL) {
-        body->broken = true;
+    char *place = weir_http_body_reserve(body, length);
+    if (place == NULL)
         return;
-    }
     memcpy(place, bytes, length);
     body->bytes.end += (uint32_t)length;
 }

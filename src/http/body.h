@@ -15,6 +15,8 @@ struct weir_http_body {
     bool broken;
 };
 
+/* Room for `more` bytes, which the caller writes before it advances bytes.end; NULL: broken. */
+char *weir_http_body_reserve(struct weir_http_body *body, size_t more);
 void weir_http_put_bytes(struct weir_http_body *body, const char *bytes, size_t length);
 void weir_http_put(struct weir_http_body *body, const char *text);
 void weir_http_putf(struct weir_http_body *body, const char *format, ...) weir_printf(2, 3);

@@ -16,7 +16,8 @@ struct writer {
     struct weir_http_body *body;
     const struct weir_http_shot *shot;
     bool open_metrics;
-    char **labels; /* of each pool: database="...",user="..." */
+    char **labels;                      /* of each pool: database="...",user="..." */
+    char bounds[WEIR_HTTP_BUCKETS][48]; /* le="..." */
 };
 
 /* --- lines ----------------------------------------------------------------------------- */
@@ -36,20 +37,26 @@ static void put_family(struct writer *writer, const char *name, const char *type
 static void put_name(const struct writer *writer, const char *name, const char *suffix,
                      const char *labels, const char *more)
 {
-    struct weir_http_body *body = writer->body;
-    weir_http_put(body, name);
-    weir_http_put(body, suffix);
+    size_t lengths[] = {strlen(name), strlen(suffix), labels != NULL ? strlen(labels) : 0,
+                        more != NULL ? strlen(more) : 0};
+    size_t most = lengths[0] + lengths[1] + lengths[2] + lengths[3] + sizeof("{,} ");
+    /* A page may have tens of thousands of these: one piece each. */
+    char *begin = weir_http_body_reserve(writer->body, most);
+    if (begin == NULL)
+        return;
+    char *at = mempcpy(mempcpy(begin, name, lengths[0]), suffix, lengths[1]);
     if (labels != NULL || more != NULL) {
-        weir_http_put_bytes(body, "{", 1);
+        *at++ = '{';
         if (labels != NULL)
-            weir_http_put(body, labels);
+            at = mempcpy(at, labels, lengths[2]);
         if (labels != NULL && more != NULL)
-            weir_http_put_bytes(body, ",", 1);
+            *at++ = ',';
         if (more != NULL)
-            weir_http_put(body, more);
-        weir_http_put_bytes(body, "}", 1);
+            at = mempcpy(at, more, lengths[3]);
+        *at++ = '}';
     }
-    weir_http_put_bytes(body, " ", 1);
+    *at++ = ' ';
+    writer->body->bytes.end += (uint32_t)(at - begin);
 }
 
 static void put_count(const struct writer *writer, const char *name, const char *suffix,
@@ -86,11 +93,8 @@ static void put_histogram(const struct writer *writer, const char *name, const c
                           const struct weir_http_histogram *histogram)
 {
     for (int bucket = 0; bucket < WEIR_HTTP_BUCKETS; bucket++) {
-        weir_usec bound = weir_http_bound(bucket);
-        char le[48];
-        snprintf(le, sizeof(le), "le=\"%" PRId64 ".%06" PRId64 "\"", bound / WEIR_SEC,
-                 bound % WEIR_SEC);
-        put_count(writer, name, "_bucket", labels, le, (int64_t)histogram->buckets[bucket]);
+        put_count(writer, name, "_bucket", labels, writer->bounds[bucket],
+                  (int64_t)histogram->buckets[bucket]);
     }
     put_count(writer, name, "_bucket", labels, "le=\"+Inf\"", (int64_t)histogram->count);
     put_time(writer, name, "_sum", labels, NULL, histogram->sum);
@@ -457,6 +461,15 @@ static char *pool_labels(const struct weir_http_pool *pool)
     return labels;
 }
 
+static void print_bounds(struct writer *writer)
+{
+    for (int bucket = 0; bucket < WEIR_HTTP_BUCKETS; bucket++) {
+        weir_usec bound = weir_http_bound(bucket);
+        snprintf(writer->bounds[bucket], sizeof(writer->bounds[bucket]),
+                 "le=\"%" PRId64 ".%06" PRId64 "\"", bound / WEIR_SEC, bound % WEIR_SEC);
+    }
+}
+
 void weir_http_expose(const struct weir_http_shot *shot, enum weir_http_format format,
                       struct weir_http_body *body)
 {
@@ -465,6 +478,7 @@ void weir_http_expose(const struct weir_http_shot *shot, enum weir_http_format f
     writer.labels = weir_alloc((shot->pool_count + 1) * sizeof(*writer.labels));
     for (size_t i = 0; i < shot->pool_count; i++)
         writer.labels[i] = pool_labels(&shot->pools[i]);
+    print_bounds(&writer);
     put_build(&writer);
     put_states(&writer);
     put_totals(&writer);

@@ -21,7 +21,7 @@ enum weir_http_page {
 struct weir_http_cached {
     struct MHD_Response *response;
     unsigned status;
-    weir_usec made_at;
+    weir_usec good_until;
 };
 
 struct weir_http {

@@ -352,6 +352,35 @@ def test_reload_moves_it():
         process.wait_until(lambda: answers(first), "it is on again")
 
 
+def test_the_console_moves_it():
+    first, second = process.free_port(), process.free_port()
+    with pooled(http_listen=first, admin_users="alice") as (_, daemon):
+        with daemon.client(database="pgweir") as console:
+            console.query(f"SET http_listen = '127.0.0.1:{second}'")
+            process.wait_until(lambda: answers(second), "the new place")
+            assert not answers(first)
+            console.query("PAUSE")
+            assert get(second, "/readyz")[0] == 503 and "PAUSE" in get(second, "/readyz")[2]
+            console.query("RESUME")
+            process.wait_until(lambda: get(second, "/readyz")[0] == 200, "ready again")
+            console.query("RELOAD")
+            process.wait_until(lambda: answers(first), "the file counts again")
+
+
+def test_a_refused_reload_shows():
+    with served() as (_, daemon, port):
+        assert metrics(port).value("pgweir_config_last_reload_successful") == 1
+        read_at = metrics(port).value("pgweir_config_last_reload_success_timestamp_seconds")
+        daemon.settings["pool_size"] = "many"
+        daemon.reload()
+        settled(port, lambda page: page.value("pgweir_config_last_reload_successful") == 0, "the refusal")
+        assert "pool_size" in status(port)["reload_problem"]
+        daemon.settings["pool_size"] = 3
+        daemon.reload()
+        page = settled(port, lambda page: page.value("pgweir_config_last_reload_successful") == 1, "the reload")
+        assert page.value("pgweir_config_last_reload_success_timestamp_seconds") > read_at
+
+
 def has_ipv6():
     try:
         with socket.socket(socket.AF_INET6) as probe:
