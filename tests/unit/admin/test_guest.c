@@ -338,6 +338,41 @@ Test(guest, rows_in_portions, .init = open_admin, .fini = shut)
     cr_assert_str_eq(answer_to_sent(), "12DDDsDDDsDCZ");
 }
 
+/* Inside a transaction a portal outlives Sync, outside it does not. */
+Test(guest, portals_end_with_the_transaction, .init = open_admin, .fini = shut)
+{
+    fake.clients = 5;
+    parse("", "show clients");
+    bind_to("p", "", NULL, 0);
+    execute("p", 3);
+    bare('S');
+    execute("p", 3);
+    bare('S');
+    cr_assert_str_eq(answer_to_sent(), "12DDDsZEZ");
+    cr_assert_str_eq(sqlstate(), "34000");
+    ask("begin");
+    parse("", "show clients");
+    bind_to("p", "", NULL, 0);
+    execute("p", 3);
+    bare('S');
+    execute("p", 3);
+    bare('S');
+    cr_assert_str_eq(answer_to_sent(), "12DDDsZDDCZ");
+}
+
+Test(guest, portals_are_limited, .init = open_admin, .fini = shut)
+{
+    parse("", "show state");
+    for (int i = 0; i <= PORTALS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "p%d", i);
+        bind_to(name, "", NULL, 0);
+    }
+    bare('S');
+    cr_assert_eq(strlen(answer_to_sent()), 1 + PORTALS_MAX + 2);
+    cr_assert_str_eq(sqlstate(), "53400");
+}
+
 Test(guest, numbers_in_binary, .init = open_admin, .fini = shut)
 {
     /* 12345678901234 as numeric: four digits to the base 10000, weight 3. */
