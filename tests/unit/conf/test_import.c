@@ -209,8 +209,8 @@ Test(import, comments_and_order_stay_and_includes_are_resolved)
     static const char *const pieces[] = {
         "\n; head\n\n[databases]\n# one\nd = host=h\n;; from ",
         "; inner\ninside = host=i password=SECRET\n;; end of ",
-        "\n[pgweir]\n;; two\n;; was query_wait_timeout = 9\npool_timeout = 9\n"
-        "max_client_conn = 7\n; three\n",
+        ("\n[pgweir]\n;; two\n;; was query_wait_timeout = 9\npool_timeout = 9\n"
+         "max_client_conn = 7\n; three\n"),
         "\n;; pgweir's default is transaction\npool_mode = session\n",
     };
     const char *at = made;
