@@ -45,9 +45,12 @@ _pgweir_top()
     -i | --interval)
         return
         ;;
+    --view)
+        return
+        ;;
     esac
     if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --host -p --port -U --user -d --database -i --interval --once' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '-h --host -p --port -U --user -d --database -i --interval -1 --once --view -V --version --help' -- "$current")
     else
         mapfile -t COMPREPLY < <(:)
     fi

@@ -1,5 +1,7 @@
 /* The daemon as a whole, its settings, and what it has counted. */
+#include <inttypes.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,16 @@ static void show_pair(struct rows *rows, const char *key, bool value)
     rows_end(rows);
 }
 
+static void show_uptime(struct rows *rows, weir_usec uptime)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRId64, uptime / WEIR_SEC);
+    rows_begin(rows);
+    rows_text(rows, "uptime_seconds");
+    rows_text(rows, text);
+    rows_end(rows);
+}
+
 bool show_state(struct walk *walk)
 {
     struct weir_view_daemon daemon;
@@ -22,6 +34,7 @@ bool show_state(struct walk *walk)
     show_pair(&walk->rows, "paused", daemon.paused);
     show_pair(&walk->rows, "suspended", daemon.suspended);
     show_pair(&walk->rows, "draining", daemon.draining);
+    show_uptime(&walk->rows, daemon.uptime);
     return true;
 }
 

@@ -82,7 +82,13 @@ static void print_top_manual(FILE *out)
     weir_roff_prose(
         "`pgweir-top` connects to the console of a running pgweir and shows again and\n"
         "again what its pools do: who waits, for how long and for what, and who has\n"
-        "the server connections. It reads only, so a user of `stats_users` is enough.\n",
+        "the server connections. A user of `stats_users` may look; one of `admin_users` can also\n"
+        "pause and resume a database and end a client, each after a question. The key `?` lists\n"
+        "all keys.\n"
+        "\n"
+        "`PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and what else libpq reads from the environment\n"
+        "hold, and so does `~/.pgpass`. Without them it connects to 127.0.0.1, port 6432. A name\n"
+        "as `--host` is resolved by libpq, which waits for the answer; an address is not.\n",
         out);
     print_options(options_top, out);
     weir_roff_heading("See also", out);

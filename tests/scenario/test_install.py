@@ -11,6 +11,7 @@ from harness.testing import Skip
 EXPECTED = {
     "sbin/pgweir": 0o755,
     "share/man/man1/pgweir.1": 0o644,
+    "bin/pgweir-top": 0o755,
     "share/man/man1/pgweir-top.1": 0o644,
     "share/man/man5/pgweir.ini.5": 0o644,
     "share/bash-completion/completions/pgweir": 0o644,

@@ -151,6 +151,7 @@ def test_state_lists_version_config(env):
     connection = console(env)
     state = {row["key"]: row["value"] for row in show(connection, "STATE")}
     assert state["active"] == "yes" and state["paused"] == "no" and state["suspended"] == "no"
+    assert 0 <= int(state["uptime_seconds"]) < 600, state
     lists = {row["list"]: row["items"] for row in show(connection, "LISTS")}
     assert lists["databases"] >= 1 and lists["pools"] == 1 and lists["used_clients"] >= 1, lists
     assert re.match(r"^\w+ [0-9.]+", show(connection, "VERSION")[0]["version"])
