@@ -119,7 +119,7 @@ def test_package():
     first = build(folder, "0.1.0~first", port)
     contents = subprocess.run(["dpkg", "-c", first], capture_output=True, text=True,
                               check=True).stdout
-    for path in ("./usr/sbin/pgweir", "./lib/systemd/system/pgweir.service",
+    for path in ("./usr/sbin/pgweir", "./usr/bin/pgweir-top", "./lib/systemd/system/pgweir.service",
                  "./lib/systemd/system/pgweir@.service", "./lib/systemd/system/pgweir.socket",
                  "./etc/pgweir/pgweir.ini"):
         assert re.search(re.escape(path) + "$", contents, re.M), (path, contents)
