@@ -106,14 +106,14 @@ static int try_help(void)
 static int take_interval(struct options *options, const char *text)
 {
     char *end = NULL;
-    double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || !(seconds * WEIR_SEC >= INTERVAL_MIN) ||
-        !(seconds * WEIR_SEC <= INTERVAL_MAX)) {
+    double usec = strtod(text, &end) * (double)WEIR_SEC;
+    if (end == text || *end != '\0' || !(usec >= (double)INTERVAL_MIN) ||
+        !(usec <= (double)INTERVAL_MAX)) {
         fprintf(stderr, "pgweir-top: --interval wants seconds between 0.1 and 3600, not \"%s\"\n",
                 text);
         return try_help();
     }
-    options->interval = llround(seconds * WEIR_SEC);
+    options->interval = llround(usec);
     return -1;
 }
 

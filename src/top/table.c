@@ -124,9 +124,9 @@ static void fill_cell(struct cell *cell, const struct source *source, const stru
         return;
     }
     if (isnan(cell->value))
-        strcpy(short_form, column->kind == KIND_FLAG ? "" : "-");
+        snprintf(short_form, SHORT_MAX, "%s", column->kind == KIND_FLAG ? "" : "-");
     else if (column->kind == KIND_FLAG)
-        strcpy(short_form, cell->value != 0 ? "yes" : "");
+        snprintf(short_form, SHORT_MAX, "%s", cell->value != 0 ? "yes" : "");
     else if (column->kind == KIND_RATE || column->kind == KIND_BYTE_RATE)
         format_amount(short_form, cell->value);
     else

@@ -216,7 +216,7 @@ static void type_filter(struct watch *watch, int key)
     if (key == KEY_OF_ENTER || key == KEY_OF_ESCAPE)
         watch->mode = MODE_TABLE;
     if (key == KEY_OF_ESCAPE)
-        strcpy(watch->filter, watch->filter_before);
+        memcpy(watch->filter, watch->filter_before, FILTER_MAX);
     else if (key == KEY_OF_BACKSPACE)
         cut_character(watch->filter);
     else if (key >= ' ' && key != 0x7f)
@@ -226,7 +226,7 @@ static void type_filter(struct watch *watch, int key)
 
 static void begin_filter(struct watch *watch)
 {
-    strcpy(watch->filter_before, watch->filter);
+    memcpy(watch->filter_before, watch->filter, FILTER_MAX);
     watch->filter[0] = '\0';
     watch->mode = MODE_FILTER;
     arrange(watch);
@@ -385,8 +385,7 @@ const char *watch_help(size_t line)
         "left right                   scroll sideways",
         "< >                          sort by the column before, behind",
         "r                            reverse the order",
-        "/                            show rows that contain a text; Enter keeps it, Escape drops "
-        "it",
+        "/                            filter by a text; Enter keeps it, Escape drops it",
         "+ -                          look less often, more often",
         "space                        freeze, go on",
         "P R                          pause, resume the selected row's database",
