@@ -86,8 +86,9 @@ static void print_top_manual(FILE *out)
         "pause and resume a database and end a client, each after a question. The key `?` lists\n"
         "all keys.\n"
         "\n"
-        "`PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and what else libpq reads from the environment\n"
-        "hold, and so does `~/.pgpass`. Without them it connects to 127.0.0.1, port 6432. A name\n"
+        "`PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and what else libpq reads from the\n"
+        "environment hold, and so does `~/.pgpass`. Without them it connects to 127.0.0.1, port "
+        "6432. A name\n"
         "as `--host` is resolved by libpq, which waits for the answer; an address is not.\n",
         out);
     print_options(options_top, out);

@@ -16,7 +16,7 @@ struct options {
 };
 
 /* The least and the most seconds between two looks. */
-#define INTERVAL_MIN (WEIR_SEC / 10)
+#define INTERVAL_MIN (100 * WEIR_MSEC)
 #define INTERVAL_MAX (3600 * WEIR_SEC)
 
 /* -1: go on; otherwise the exit status (help and version are printed already). */
