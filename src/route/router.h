@@ -13,7 +13,7 @@
  *   console.c       clients of the console     operator.c      what an operator may do
  *   running.c       the statement that runs    pins.c          what keeps a client where it is
  *   events.c        the last events            stats.c         totals that outlive pools
- *   view*.c         what operators see
+ *   view*.c         what operators see         server_error.c  errors of servers for clients
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
@@ -414,6 +414,10 @@ void client_relay_resume(struct weir_task *task);
 void server_relay_event(struct weir_stream *stream, unsigned events);
 /* Everything read has been dealt with: is the server free, or due for its next step? */
 void server_at_rest(struct server *server);
+/* Passes an ErrorResponse on: as the server said it, but for what only pgweir can know. */
+void server_error_forward(struct server *server, const struct reply *head,
+                          const struct weir_error_fields *fields, const uint8_t *message,
+                          uint32_t total);
 /* Reads from the server again, if that was paused for a slow client. */
 void server_resume_slowly(struct server *server);
 static inline void server_resume(struct server *server)

@@ -6,13 +6,11 @@ import re
 import shutil
 import subprocess
 
-from harness import pgweir, process
+from harness import manager, pgweir, process
 from harness.testing import Skip, timeout
 
 # Everything below / is the lower layer of an overlay whose upper one is memory.
-MANAGER = """set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs {folder}/layers
+PREPARE = """mount -t tmpfs tmpfs {folder}/layers
 mkdir {folder}/layers/upper {folder}/layers/work {folder}/layers/root
 mount -t overlay overlay -o lowerdir=/,upperdir={folder}/layers/upper,workdir={folder}/layers/work \\
     {folder}/layers/root
@@ -21,28 +19,11 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
-mkdir -p run/test
+mkdir -p run/test sys/fs/cgroup
 mount --bind {folder}/shared run/test
 rm -rf etc/systemd/system
 mkdir -p etc/systemd/system
 cp {folder}/shared/check.service {folder}/shared/check.target etc/systemd/system/
-mkdir -p sys/fs/cgroup
-mount -t tmpfs tmpfs sys/fs/cgroup
-mkdir sys/fs/cgroup/systemd sys/fs/cgroup/unified
-mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
-mount -t cgroup -o none,name=systemd,xattr cgroup sys/fs/cgroup/systemd
-exec env -i container=other PATH="$PATH" chroot . /lib/systemd/systemd --system \\
-    --unit=check.target --log-target=null --show-status=no
-"""
-
-CHECK = """[Unit]
-DefaultDependencies=no
-[Service]
-Type=oneshot
-ExecStart=/bin/bash /run/test/inside.sh
-ExecStopPost=/bin/systemctl --force --force exit 0
-StandardOutput=append:/run/test/output
-StandardError=append:/run/test/output
 """
 
 INSIDE = """exec 2>&1
@@ -98,14 +79,9 @@ def architecture():
                           check=True).stdout.strip()
 
 def can_have_a_root(folder):
-    if os.geteuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
-        return False
-    probe = (f"mount --make-rprivate / && mount -t tmpfs tmpfs {folder} && cd {folder} && "
-             "mkdir u w r && mount -t overlay overlay -o lowerdir=/,upperdir=u,workdir=w r && "
-             "mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd && "
-             "mount -t cgroup -o none,name=systemd,xattr cgroup /sys/fs/cgroup/systemd")
-    return subprocess.run(["unshare", "-mpfiu", "--cgroup", "--kill-child", "sh", "-c", probe],
-                          capture_output=True, timeout=30, check=False).returncode == 0
+    return manager.is_possible(f"mount -t tmpfs tmpfs {folder} && cd {folder} && mkdir u w r && "
+                               "mount -t overlay overlay -o lowerdir=/,upperdir=u,workdir=w r")
+
 
 @timeout(400)
 def test_package():
@@ -127,23 +103,12 @@ def test_package():
         raise Skip("built; installing it needs root, name spaces and systemd")
     shutil.copy(first, os.path.join(shared, "first.deb"))
     shutil.copy(build(folder, "0.1.0~second", port), os.path.join(shared, "second.deb"))
-    for name, text in (("check.service", CHECK), ("inside.sh", INSIDE),
-                       ("check.target", "[Unit]\nRequires=check.service\nAllowIsolate=yes\n")):
-        with open(os.path.join(shared, name), "w", encoding="utf-8") as file:
-            file.write(text)
-    child = process.spawn(["unshare", "-mpfiu", "--cgroup", "--kill-child", "bash", "-c",
-                           MANAGER.replace("{folder}", folder)],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said, _ = child.communicate(timeout=150)
-
-    def read(name):
-        path = os.path.join(shared, name)
-        return open(path, encoding="utf-8").read() if os.path.exists(path) else ""
-    result = dict(line.split("=", 1) for line in read("result").splitlines())
+    result, said = manager.run(shared, PREPARE.replace("{folder}", folder), INSIDE, 150,
+                               seen_as="/run/test", root=".", chroot="chroot .")
     expected = {
         "install": "0", "started": "active", "enabled": "enabled", "user": "pgweir pgweir",
         "mode": "640 pgweir 750 pgweir", "upgrade": "0", "upgraded": "0.1.0~second",
         "restarted": "active", "replaced": "yes", "kept": "1", "remove": "0",
         "removed": "inactive", "conffile": "kept", "purge": "0", "left": "", "user_left": "",
     }
-    assert result == expected, (result, read("output")[-4000:], said[-2000:])
+    assert result == expected, (result, said)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from harness import pgweir, process
+from harness import manager, pgweir, process
 from harness.pgweir import Pgweir
 from harness.scripted import Scripted
 from harness.testing import Skip, timeout
@@ -250,17 +250,17 @@ def test_exposure_of_the_service():
 
 INSIDE = """set -e
 out={folder}
-say() {{ echo "$1=$2" >> "$out/result"; }}
-show() {{ systemctl show -p "$1" --value pgweir.service; }}
-until_is() {{ # property, pattern: at most 20 s
+say() { echo "$1=$2" >> "$out/result"; }
+show() { systemctl show -p "$1" --value pgweir.service; }
+until_is() { # property, pattern: at most 20 s
     for _ in $(seq 200); do
         show "$1" | grep -q -E "$2" && return 0
         sleep 0.1
     done
     say "missed_$1" "$(show "$1")"
     return 1
-}}
-systemctl start pgweir.service || {{ systemctl status pgweir.service; exit 1; }}
+}
+systemctl start pgweir.service || { systemctl status pgweir.service; exit 1; }
 say started "$(show ActiveState)"
 first=$(show MainPID)
 systemctl reload pgweir.service
@@ -280,22 +280,12 @@ systemctl stop pgweir.service
 say stopped "$(show ActiveState) $(show Result) $(show ExecMainStatus)"
 """
 
-MANAGER = """set -e
-mount --make-rprivate /
-mount -t proc proc /proc
-mkdir -p /run/keep
+PREPARE = """mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /etc/systemd/system
-cp {folder}/pgweir.service /etc/systemd/system/
-cp {folder}/check.service {folder}/check.target /etc/systemd/system/
+cp {folder}/pgweir.service {folder}/check.service {folder}/check.target /etc/systemd/system/
 mkdir /etc/systemd/system/pgweir.service.d
 cp {folder}/override.conf /etc/systemd/system/pgweir.service.d/
-mount -t tmpfs tmpfs /sys/fs/cgroup
-mkdir /sys/fs/cgroup/systemd /sys/fs/cgroup/unified
-mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified
-mount -t cgroup -o none,name=systemd,xattr cgroup /sys/fs/cgroup/systemd
-exec env -i container=other PATH="$PATH" /lib/systemd/systemd --system --unit=check.target \\
-    --log-target=null --show-status=no
 """
 
 OVERRIDE = """[Unit]
@@ -312,59 +302,29 @@ PrivateTmp=no
 StandardError=append:{folder}/daemon.log
 """
 
-CHECK = """[Unit]
-DefaultDependencies=no
-[Service]
-Type=oneshot
-ExecStart=/bin/bash {folder}/inside.sh
-ExecStopPost=/bin/systemctl --force --force exit 0
-StandardOutput=append:{folder}/output
-StandardError=append:{folder}/output
-"""
-
-
-def can_have_a_manager():
-    if os.geteuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
-        return False
-    probe = ("mount --make-rprivate / && mount -t tmpfs tmpfs /sys/fs/cgroup && "
-             "mkdir /sys/fs/cgroup/systemd && "
-             "mount -t cgroup -o none,name=systemd,xattr cgroup /sys/fs/cgroup/systemd")
-    return subprocess.run(["unshare", "-mpfiu", "--cgroup", "--kill-child", "sh", "-c", probe],
-                          capture_output=True, timeout=30, check=False).returncode == 0
-
-
 @timeout(120)
 def test_real_service_manager():
     """systemd as the first process of name spaces of its own starts, reloads, watches and stops the
     daemon by the unit that is installed, sandbox included."""
-    if not can_have_a_manager():
+    if not manager.is_possible():
         raise Skip("needs root, name spaces and systemd")
     plain = os.environ.get("PGWEIR_PLAIN_BUILD")
     if plain is None:
         raise Skip("needs a build without sanitizers in PGWEIR_PLAIN_BUILD")
     folder = process.folder("manager")
     shutil.copy(os.path.join(plain, "src", "daemon", "pgweir"), folder)
+    shutil.copy(unit("pgweir.service"), folder)
     files = {
-        "pgweir.service": open(unit("pgweir.service"), encoding="utf-8").read(),
-        "override.conf": OVERRIDE, "check.service": CHECK, "inside.sh": INSIDE,
-        "manager.sh": MANAGER,
-        "check.target": "[Unit]\nRequires=check.service\nAllowIsolate=yes\n",
+        "override.conf": OVERRIDE.replace("{folder}", folder),
         "pgweir.ini": f"[pgweir]\nlisten_port = {process.free_port()}\nauth_type = trust\n"
-                      "log_level = info\n[databases]\ndb = host=127.0.0.1 port=1\n",
+                      "http_listen =\nlog_level = info\n[databases]\ndb = host=127.0.0.1 port=1\n",
     }
     for name, text in files.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(text if name in ("pgweir.service", "pgweir.ini")
-                       else text.replace("{folder}", folder).replace("{{", "{").replace("}}", "}"))
-    child = process.spawn(["unshare", "-mpfiu", "--cgroup", "--kill-child", "bash",
-                           os.path.join(folder, "manager.sh")],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said, _ = child.communicate(timeout=100)
-    def read(name):
-        path = os.path.join(folder, name)
-        return open(path, encoding="utf-8").read() if os.path.exists(path) else ""
-    result = dict(line.split("=", 1) for line in read("result").splitlines())
-    whole = (result, read("output"), read("daemon.log"), said)
+            file.write(text)
+    result, said = manager.run(folder, PREPARE.replace("{folder}", folder),
+                               INSIDE.replace("{folder}", folder), 100)
+    whole = (result, said)
     assert result.get("started") == "active", whole
     assert result.get("reloaded") == "active", whole
     assert "log_level" in result.get("bad_reload", ""), whole
