@@ -87,9 +87,9 @@ static void print_top_manual(FILE *out)
         "all keys.\n"
         "\n"
         "`PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and what else libpq reads from the\n"
-        "environment hold, and so does `~/.pgpass`. Without them it connects to 127.0.0.1, port "
-        "6432. A name\n"
-        "as `--host` is resolved by libpq, which waits for the answer; an address is not.\n",
+        "environment hold, and so does `~/.pgpass`. Without them it connects to 127.0.0.1, port\n"
+        "6432. A name as `--host` is resolved by libpq, which waits for the answer; an address is\n"
+        "not.\n",
         out);
     print_options(options_top, out);
     weir_roff_heading("See also", out);
