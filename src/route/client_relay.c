@@ -121,7 +121,8 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     server->unnamed_version = 0;
     if (sql_mentions_state(text, smaller(length, STATE_PREFIX)))
         server->dirt |= DIRT_SETTINGS;
-    running_note(server, text, have < total ? length : length - 1);
+    /* Without its terminator, which a broken client may have left out altogether. */
+    running_note(server, text, length - (length > 0 && have >= total));
     server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     *taken = pass(client, message, have, total);

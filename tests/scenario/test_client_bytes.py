@@ -6,7 +6,7 @@ import time
 
 from common import pooled
 
-from harness import wire
+from harness import process, wire
 from harness.testing import cases, timeout
 
 
@@ -164,6 +164,27 @@ def test_random_messages(seed):
                 client.socket.settimeout(0.05)
         with daemon.client() as client:
             assert client.value("select 1") == "select 1"
+
+
+def test_query_without_any_text():
+    """Not even the terminator: the server judges it, and nothing beyond it is read. It comes out of
+    memory of its own size, since it has to wait."""
+    with pooled(pool_size=1) as (server, daemon), daemon.client() as holder, \
+            daemon.client() as client:
+        holder.query("begin")
+        def judge(backend, got):
+            if got.type == "Q" and not got.body:
+                backend.send(wire.error("08P01", "invalid message format"),
+                             wire.ready(backend.status))
+                return True
+            return False
+
+        server.on_message = judge
+        client.send(wire.message("Q", b""))
+        process.wait_until(lambda: daemon.counters()["waiting"] == 1, "the client waits")
+        holder.query("commit")
+        assert client.read_until("Z")[0].fields["C"] == "08P01"
+        assert client.value("select 1") == "select 1"
 
 
 # Bodies that pgweir itself has to understand, and Parse, which the scripted server judges.

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from harness import pgweir, process
-from harness.testing import Skip, cases
+from harness.testing import Skip, cases, timeout
 
 ROOT = pgweir.ROOT
 MANUALS = ("pgweir.1", "pgweir.ini.5", "pgweir-top.1")
@@ -17,12 +17,14 @@ def command(*arguments, **more):
                           stdin=subprocess.DEVNULL, env=pgweir.environment(), **more)
 
 
+@timeout(60)
 def test_pages_are_current():
     build = os.path.dirname(os.path.dirname(os.path.dirname(pgweir.binary())))
     done = command(os.path.join(ROOT, "tests", "generated"), build, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@timeout(90)
 def test_pages_that_differ_are_noticed():
     """The check above would fail: in a copy of the tree each page in turn is changed."""
     build = os.path.dirname(os.path.dirname(os.path.dirname(pgweir.binary())))
