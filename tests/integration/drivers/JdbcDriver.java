@@ -181,7 +181,7 @@ public class JdbcDriver {
 
     static void batches() throws Exception {
         try (Connection connection = connect()) {
-            connection.createStatement().execute("create table batched (client text, n int, t text, primary key (client, n))");
+            connection.createStatement().execute("drop table if exists batched; create table batched (client text, n int, t text, primary key (client, n))");
         }
         for (String rewrite : new String[] {"false", "true"}) {
             together(5, (connection, number) -> {
@@ -287,7 +287,7 @@ public class JdbcDriver {
     static void sessions() throws Exception {
         try (Connection connection = connect()) {
             for (int number = 0; number < 4; number++) {
-                connection.createStatement().execute("create schema s" + number + " create table t (n int)");
+                connection.createStatement().execute("drop schema if exists s" + number + " cascade; create schema s" + number + " create table t (n int)");
                 connection.createStatement().execute("insert into s" + number + ".t values (" + number + ")");
             }
         }
@@ -326,7 +326,7 @@ public class JdbcDriver {
 
     static void copies() throws Exception {
         try (Connection connection = connect()) {
-            connection.createStatement().execute("create table copied (client int, n int)");
+            connection.createStatement().execute("drop table if exists copied; create table copied (client int, n int)");
         }
         together(4, (connection, number) -> {
             var copy = connection.unwrap(PGConnection.class).getCopyAPI();

@@ -36,7 +36,7 @@ const scenarios = {
 
   async pool() {
     const pool = new Pool({ max: 15 })
-    await pool.query('create table node_rows (n int primary key, body jsonb)')
+    await pool.query('drop table if exists node_rows; create table node_rows (n int primary key, body jsonb)')
     await Promise.all(Array.from({ length: 300 }, async (_, number) => {
       const client = await pool.connect()
       try {

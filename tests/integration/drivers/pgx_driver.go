@@ -154,6 +154,8 @@ func prepared() {
 func batches() {
 	conn, err := pgx.Connect(background, "")
 	check(err)
+	_, err = conn.Exec(background, "drop table if exists batched")
+	check(err)
 	_, err = conn.Exec(background, "create table batched (client int, n int, primary key (client, n))")
 	check(err)
 	check(conn.Close(background))
