@@ -55,6 +55,8 @@ struct weir_user_file *weir_user_file_parse(const char *name, const char *text, 
 /* The secret of `user`, NULL when unknown; valid as long as the file object. */
 const char *weir_user_file_find(const struct weir_user_file *file, const char *user);
 size_t weir_user_file_count(const struct weir_user_file *file);
+/* The kind of most secrets, which is what an unknown user should look like. NULL: NONE. */
+enum weir_secret_kind weir_user_file_usual(const struct weir_user_file *file);
 /* Calls `each` for every user, in no particular order. */
 void weir_user_file_walk(const struct weir_user_file *file,
                          void (*each)(void *context, const char *user), void *context);
@@ -94,6 +96,9 @@ struct weir_client_proof;
 struct weir_client_proof *weir_client_proof_create(struct weir_auth_context *context,
                                                    enum weir_auth_method method, const char *user,
                                                    const char *secret);
+/* Before the first step: the unknown user is asked, and his answer costs, as if his secret were of this
+ * kind, so that he does not stand out among users whose secrets are. Known users are left alone. */
+void weir_client_proof_imitate(struct weir_client_proof *proof, enum weir_secret_kind kind);
 /* First call with body NULL: writes the authentication request into `out` (or answers OK for
  * trust). Then once for each 'p' message with its body. */
 enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, const uint8_t *body,

@@ -20,6 +20,8 @@ struct weir_conf {
     int max_client_conn;
     enum weir_auth_type auth_type;
     char *auth_file; /* "" = none */
+    char *auth_hba_file;
+    char *auth_ident_file;
     char *admin_users;
     char *stats_users;
 

@@ -8,6 +8,7 @@
 
 #include "weir/auth.h"
 #include "weir/conf.h"
+#include "weir/hba.h"
 #include "weir/net.h"
 #include "weir/session.h"
 
@@ -24,6 +25,9 @@ void weir_router_accept(void *router, int fd, const struct weir_address *peer);
  * anybody who is not concerned; what changed is logged, also what needs a restart. */
 void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
                         struct weir_user_file *users);
+/* Takes over the rules of who may come in, for auth_type hba: those who log in from now on are held
+ * to them. NULL, and before the first call: with auth_type hba nobody may. */
+void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules);
 /* No new logins; every client is told 57P01 at its next transaction boundary. */
 void weir_router_drain(struct weir_router *router);
 /* True when no client is left, but for those that have got their last words and those of the

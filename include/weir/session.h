@@ -38,7 +38,8 @@ struct weir_client;
 /* The answer to "may this user come in": filled by ops->admit. */
 struct weir_admission {
     enum weir_auth_method method;
-    const char *secret; /* NULL: unknown user; valid during the call */
+    const char *secret;          /* NULL: unknown user; valid during the call */
+    enum weir_secret_kind usual; /* what an unknown user is made to look like */
 };
 
 /* What the room above does. `client` may be closed by it in every call but admit. */
@@ -66,6 +67,7 @@ struct weir_client_login {
     size_t setting_count;
     enum weir_reason refusal;
     char *refusal_text;       /* NULL: the reason's own text */
+    char *rule;               /* for the log: which rule let it in, and how; or NULL */
     weir_usec deadline;       /* 0: none */
     struct ev_timer slice;    /* next slice of key derivation */
     bool encryption_asked[2]; /* SSL, GSS: each may be asked once */
@@ -100,6 +102,9 @@ void weir_client_set_state(struct weir_client *client, enum weir_client_state st
  * reason's own; detail and hint may be NULL. */
 void weir_client_refuse_login(struct weir_client *client, enum weir_reason reason, const char *text,
                               const char *detail, const char *hint);
+/* Where it comes from; family AF_UNIX has no name. False: the socket is gone. */
+weir_must_check bool weir_client_address(const struct weir_client *client,
+                                         struct weir_address *address);
 /* "127.0.0.1:5555" or "unix"; asks the socket, so only while it is open. */
 void weir_client_peer(const struct weir_client *client, char *text, size_t size);
 

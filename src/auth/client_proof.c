@@ -24,7 +24,8 @@ enum proof_state {
 struct weir_client_proof {
     struct weir_auth_context *context;
     enum weir_auth_method method;
-    enum weir_secret_kind kind; /* NONE: unknown user, nothing can succeed */
+    enum weir_secret_kind kind;     /* NONE: unknown user, nothing can succeed */
+    enum weir_secret_kind imitated; /* what an unknown user's secret is to look like */
     enum proof_state state;
     char *user;
     char *secret;
@@ -50,6 +51,19 @@ struct weir_client_proof *weir_client_proof_create(struct weir_auth_context *con
     proof->user = weir_strdup(user);
     proof->secret = proof->kind == WEIR_SECRET_NONE ? NULL : weir_strdup(secret);
     return proof;
+}
+
+void weir_client_proof_imitate(struct weir_client_proof *proof, enum weir_secret_kind kind)
+{
+    weir_require(proof->state == PROOF_START);
+    if (proof->kind == WEIR_SECRET_NONE)
+        proof->imitated = kind;
+}
+
+static bool looks_like_scram(const struct weir_client_proof *proof)
+{
+    return proof->kind == WEIR_SECRET_SCRAM ||
+           (proof->kind == WEIR_SECRET_NONE && proof->imitated == WEIR_SECRET_SCRAM);
 }
 
 /* --- ends --------------------------------------------------------------------------------------
@@ -126,7 +140,7 @@ static enum weir_auth_result start(struct weir_client_proof *proof, struct weir_
     case WEIR_AUTH_PLAIN:
         return ask_password(proof, out);
     case WEIR_AUTH_MD5:
-        return proof->kind == WEIR_SECRET_SCRAM ? ask_scram(proof, out) : ask_md5(proof, out);
+        return looks_like_scram(proof) ? ask_scram(proof, out) : ask_md5(proof, out);
     case WEIR_AUTH_SCRAM:
         return ask_scram(proof, out);
     case WEIR_AUTH_REJECT:
@@ -173,7 +187,8 @@ static enum weir_auth_result judge_offer(struct weir_client_proof *proof, bool r
 static enum weir_auth_result finish_offer(struct weir_client_proof *proof,
                                           const struct weir_scram_keys *keys)
 {
-    bool right = weir_equal_secret(keys->server_key, proof->verifier.server_key, WEIR_SCRAM_KEY);
+    bool right = weir_equal_secret(keys->server_key, proof->verifier.server_key, WEIR_SCRAM_KEY) &&
+                 proof->kind == WEIR_SECRET_SCRAM;
     if (right && proof->derivation)
         weir_derivation_remember(proof->derivation);
     return judge_offer(proof, right);
@@ -199,6 +214,20 @@ static enum weir_auth_result compare_scram_secret(struct weir_client_proof *proo
     return result;
 }
 
+/* The work that a SCRAM secret would have made. */
+static enum weir_auth_result pretend_to_compare(struct weir_client_proof *proof)
+{
+    struct weir_scram_keys keys;
+    make_up_verifier(proof);
+    proof->derivation =
+        weir_derivation_start(proof->context, proof->offer, proof->made_salt_bytes,
+                              WEIR_AUTH_SALT_BYTES, proof->verifier.iterations, &keys);
+    if (!proof->derivation)
+        return failed(proof);
+    proof->state = PROOF_DERIVE_OFFER;
+    return WEIR_AUTH_BUSY;
+}
+
 static enum weir_auth_result take_password(struct weir_client_proof *proof, const uint8_t *body,
                                            size_t length)
 {
@@ -222,6 +251,8 @@ static enum weir_auth_result take_password(struct weir_client_proof *proof, cons
     case WEIR_SECRET_NONE:
         break;
     }
+    if (looks_like_scram(proof))
+        return pretend_to_compare(proof);
     return judge_offer(proof, equal_text(answer, proof->user) && false);
 }
 

@@ -1,15 +1,11 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "weir/auth.h"
 #include "weir/memory.h"
 
 #define SECRET_MAX 65536
-#define FILE_MAX   (256u << 20)
 
 /* One blob holds "user\0secret\0" for every line, one table the offsets of the users by hash, so a
  * user costs its text and 8 to 16 bytes. Offset 0 marks a free slot: the blob's first byte is
@@ -20,6 +16,7 @@ struct weir_user_file {
     uint32_t *slots;
     size_t slot_mask;
     size_t count;
+    enum weir_secret_kind usual;
 };
 
 static uint32_t hash_of(const char *user)
@@ -152,6 +149,19 @@ static bool take_line(struct parser *parser, struct weir_user_file *file)
     return true;
 }
 
+static void find_usual(struct weir_user_file *file)
+{
+    size_t counts[WEIR_SECRET_SCRAM + 1] = {0};
+    for (size_t i = 0; file->count > 0 && i <= file->slot_mask; i++) {
+        const char *user = file->blob + file->slots[i];
+        if (file->slots[i] != 0)
+            counts[weir_secret_kind_of(user + strlen(user) + 1)]++;
+    }
+    for (size_t kind = WEIR_SECRET_PLAIN; kind <= WEIR_SECRET_SCRAM; kind++)
+        if (counts[kind] > counts[file->usual] || file->usual == WEIR_SECRET_NONE)
+            file->usual = (enum weir_secret_kind)kind;
+}
+
 /* Owns `text`, of which the first byte is not part of the file. */
 static struct weir_user_file *parse_in_place(const char *name, char *text, size_t end,
                                              char **problem)
@@ -177,6 +187,7 @@ static struct weir_user_file *parse_in_place(const char *name, char *text, size_
     if (shrunk)
         file->blob = shrunk;
     file->blob_length = parser.write;
+    find_usual(file);
     return file;
 }
 
@@ -184,7 +195,7 @@ struct weir_user_file *weir_user_file_parse(const char *name, const char *text, 
                                             char **problem)
 {
     *problem = NULL;
-    char *copy = length < FILE_MAX ? weir_try_alloc(length + 1) : NULL;
+    char *copy = length < WEIR_AUTH_FILE_MAX ? weir_try_alloc(length + 1) : NULL;
     if (!copy) {
         *problem = weir_format("%s:1: file is too large", name);
         return NULL;
@@ -197,63 +208,18 @@ struct weir_user_file *weir_user_file_parse(const char *name, const char *text, 
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-static bool read_all(int descriptor, char *bytes, size_t capacity, size_t *length)
-{
-    *length = 0;
-    while (*length < capacity) {
-        ssize_t got = read(descriptor, bytes + *length, capacity - *length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return false;
-        if (got == 0)
-            break;
-        *length += (size_t)got;
-    }
-    return true;
-}
-
-static struct weir_user_file *read_open(int descriptor, const char *path, char **problem)
-{
-    struct stat status;
-    if (fstat(descriptor, &status) != 0) {
-        *problem = weir_format("%s:0: %s", path, strerror(errno));
-        return NULL;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        *problem = weir_format("%s:0: not a regular file", path);
-        return NULL;
-    }
-    size_t size = status.st_size > 0 ? (size_t)status.st_size : 0;
-    /* One byte before for the free offset, one after to notice that the file is growing. */
-    char *text = size < FILE_MAX ? weir_try_alloc(size + 2) : NULL;
-    if (!text) {
-        *problem = weir_format("%s:0: file is too large", path);
-        return NULL;
-    }
-    size_t length;
-    bool done = read_all(descriptor, text + 1, size + 1, &length);
-    if (done && length <= size)
-        return parse_in_place(path, text, length + 1, problem);
-
-    *problem = weir_format("%s:0: %s", path, done ? "file is being written" : strerror(errno));
-    weir_wipe(text, size + 2);
-    free(text);
-    return NULL;
-}
-
 struct weir_user_file *weir_user_file_read(const char *path, char **problem)
 {
     *problem = NULL;
-    /* Not blocking, so that a FIFO of that name is refused and not waited for. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) {
-        *problem = weir_format("%s:0: %s", path, strerror(errno));
-        return NULL;
-    }
-    struct weir_user_file *file = read_open(descriptor, path, problem);
-    close(descriptor);
-    return file;
+    size_t length = 0;
+    bool missing;
+    const char *reason = NULL;
+    /* One byte before for the free offset. */
+    char *text = weir_auth_file_read(path, 1, &length, &missing, &reason);
+    if (text)
+        return parse_in_place(path, text, length + 1, problem);
+    *problem = weir_format("%s:0: %s", path, reason);
+    return NULL;
 }
 
 /* --- using -------------------------------------------------------------------------------------
@@ -273,6 +239,11 @@ void weir_user_file_walk(const struct weir_user_file *file,
     for (size_t i = 0; file->count > 0 && i <= file->slot_mask; i++)
         if (file->slots[i] != 0)
             each(context, file->blob + file->slots[i]);
+}
+
+enum weir_secret_kind weir_user_file_usual(const struct weir_user_file *file)
+{
+    return file ? file->usual : WEIR_SECRET_NONE;
 }
 
 size_t weir_user_file_count(const struct weir_user_file *file)

@@ -204,10 +204,10 @@ static void take_own(const struct assignment *assignment, const struct weir_sett
                      const char *value)
 {
     if (weir_setting_id(setting) == WEIR_SETTING_ID_auth_type &&
-        weir_value_is_listed("cert,hba,ldap,pam,peer", value)) {
+        weir_value_is_listed("cert,ldap,pam,peer", value)) {
         weir_messages_problem(assignment->apply->messages, assignment->where, assignment->subject,
-                              "refused: %s is not built yet (scram-sha-256, md5, plain, trust and "
-                              "any are)",
+                              "refused: %s is not built yet (scram-sha-256, md5, plain, trust, "
+                              "any and hba are)",
                               value);
         return;
     }
@@ -405,6 +405,23 @@ static const char *origin_of(const struct weir_conf *conf, enum weir_setting_id 
     return conf->origins[id].where != NULL ? conf->origins[id].where : fallback;
 }
 
+static void check_rules(struct weir_apply *apply, const char *file)
+{
+    const struct weir_conf *conf = apply->conf;
+    bool used = conf->auth_type == WEIR_AUTH_TYPE_HBA;
+    if (used && conf->auth_hba_file[0] == '\0')
+        weir_messages_problem(apply->messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
+                              "auth_type", "hba needs the setting auth_hba_file");
+    if (!used && conf->auth_hba_file[0] != '\0')
+        weir_messages_warning(apply->messages, origin_of(conf, WEIR_SETTING_ID_auth_hba_file, file),
+                              "auth_hba_file",
+                              "not used, so its rules do not hold: auth_type is not hba");
+    if (!used && conf->auth_ident_file[0] != '\0')
+        weir_messages_warning(apply->messages,
+                              origin_of(conf, WEIR_SETTING_ID_auth_ident_file, file),
+                              "auth_ident_file", "not used: auth_type is not hba");
+}
+
 static void check_whole(struct weir_apply *apply, const char *file)
 {
     const struct weir_conf *conf = apply->conf;
@@ -417,6 +434,7 @@ static void check_whole(struct weir_apply *apply, const char *file)
         conf->auth_type != WEIR_AUTH_TYPE_ANY)
         weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
                               "auth_file", "empty: no user is known, so nobody can log in");
+    check_rules(apply, file);
     if (conf->database_count == 0)
         weir_messages_warning(messages, file, NULL,
                               "there is no [databases] line, so clients can reach none");

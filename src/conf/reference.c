@@ -260,7 +260,7 @@ void weir_conf_print_reference(FILE *out)
           "| name | reason |\n|---|---|\n",
           out);
     print_foreigners(true, out);
-    fputs("| `auth_type` | `cert`, `hba`, `ldap` and `pam` are not built yet |\n"
+    fputs("| `auth_type` | `cert`, `ldap` and `pam` are not built yet |\n"
           "\nAccepted and ignored, with a warning where the value would have changed something:\n\n"
           "| name | reason |\n|---|---|\n",
           out);

@@ -29,6 +29,7 @@ static const struct weir_setting_word auth_type_words[] = {
     {"plain", WEIR_AUTH_TYPE_PLAIN},
     {"trust", WEIR_AUTH_TYPE_TRUST},
     {"any", WEIR_AUTH_TYPE_ANY},
+    {"hba", WEIR_AUTH_TYPE_HBA},
     {NULL, 0},
 };
 

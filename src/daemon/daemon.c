@@ -131,8 +131,14 @@ static bool refuse_reload(struct daemon *daemon, char *problem, char **told)
 static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem)
 {
     struct weir_user_file *users = NULL;
+    struct weir_hba *rules = NULL;
     char *unreadable = NULL;
+    if (!rules_read(conf, &rules, problem)) {
+        weir_conf_destroy(conf);
+        return false;
+    }
     if (!read_users(conf, &users, &unreadable)) {
+        weir_hba_destroy(rules);
         *problem = weir_format("auth_file: %s", unreadable);
         free(unreadable);
         weir_conf_destroy(conf);
@@ -142,6 +148,7 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
         weir_log_error(NULL, "reload", "the old log stays open");
     daemon->conf = conf;
     weir_router_reload(daemon->router, conf, users);
+    weir_router_set_rules(daemon->router, rules);
     follow_conf(daemon);
     return true;
 }
@@ -372,16 +379,25 @@ static bool boot(struct daemon *daemon)
     problem = NULL;
     if (!enough || !limits_switch_user(user))
         return false;
+    struct weir_hba *rules = NULL;
+    if (!rules_read(daemon->conf, &rules, &problem)) {
+        fprintf(stderr, "pgweir: %s\n", problem);
+        free(problem);
+        return false;
+    }
     if (!read_users(daemon->conf, &users, &problem)) {
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);
         free(problem);
+        weir_hba_destroy(rules);
         return false;
     }
     if (!open_log(daemon, daemon->conf) || !weir_loop_init(&daemon->loop)) {
         weir_user_file_destroy(users);
+        weir_hba_destroy(rules);
         return false;
     }
     daemon->router = weir_router_create(&daemon->loop, daemon->conf, users);
+    weir_router_set_rules(daemon->router, rules);
     daemon->admin = weir_admin_create(&daemon->loop, daemon->router, &console_ops, daemon);
     return listen_everywhere(daemon) &&
            web_start(&daemon->web, &daemon->loop, daemon->router, daemon->conf) &&

@@ -85,6 +85,14 @@ int running_run(const char *file);
 void background_enter(void);
 void background_ready(void);
 
+/* --- rules.c --------------------------------------------------------------------------- */
+
+/* The files of auth_hba_file and auth_ident_file; *rules NULL without a problem: auth_type is another
+ * one. False with *problem (free it). */
+bool rules_read(const struct weir_conf *conf, struct weir_hba **rules, char **problem);
+/* The same for --check: says on stdout what it is, or on stderr what is wrong. */
+bool rules_check(const struct weir_conf *conf);
+
 /* --- pidfile.c ------------------------------------------------------------------------- */
 
 /* Creates and locks the file. False with a message on stderr when another process holds it. */

@@ -35,6 +35,8 @@ static int check(const struct options *options)
         return 1;
     weir_conf_print(conf, stdout);
     int status = web_check(conf) ? 0 : 1;
+    if (!rules_check(conf))
+        status = 1;
     if (conf->auth_file[0] != '\0') {
         char *problem = NULL;
         struct weir_user_file *users = weir_user_file_read(conf->auth_file, &problem);

@@ -73,7 +73,7 @@ static void write_parameters(struct weir_writer *writer, const struct weir_param
     }
 }
 
-static void log_login(struct client *client)
+static void log_login(struct client *client, const char *rule)
 {
     if (!client->router->conf->log_connections)
         return;
@@ -81,7 +81,8 @@ static void log_login(struct client *client)
     char peer[128];
     router_who_client(client, &who, peer, sizeof(peer));
     const char *name = weir_profile_value(client->startup, "application_name");
-    weir_log_info(&who, "login", "login succeeded application_name=%s", name != NULL ? name : "");
+    weir_log_info(&who, "login", "login succeeded%s application_name=%s", rule != NULL ? rule : "",
+                  name != NULL ? name : "");
 }
 
 static void spell_as_server(const struct weir_profile **profile,
@@ -106,13 +107,16 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
     weir_write_backend_key(&writer, client->base.cancel_pid, client->base.cancel_key,
                            client->base.cancel_key_length);
     weir_write_ready_for_query(&writer, 'I');
+    char *rule = client->base.login->rule;
+    client->base.login->rule = NULL;
     weir_client_login_free(&client->base);
     weir_list_remove(&client->base.link);
     weir_list_push_back(&router->clients, &client->link);
     weir_client_set_state(&client->base, replication ? WEIR_CLIENT_ACTIVE : WEIR_CLIENT_IDLE);
     client->since = router->loop->now;
     client->destination->counters.client_logins++;
-    log_login(client);
+    log_login(client, rule);
+    free(rule);
     client->base.stream.on_event = client_relay_event;
     bool sent =
         !writer.failed && weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(&out),
@@ -218,28 +222,6 @@ static bool enter_destination(struct client *client)
     return false;
 }
 
-void admission_demand(const struct client *client, struct weir_admission *admission)
-{
-    const struct weir_router *router = client->router;
-    switch (router->conf->auth_type) {
-    case WEIR_AUTH_TYPE_TRUST:
-    case WEIR_AUTH_TYPE_ANY:
-        admission->method = WEIR_AUTH_TRUST;
-        break;
-    case WEIR_AUTH_TYPE_PLAIN:
-        admission->method = WEIR_AUTH_PLAIN;
-        break;
-    case WEIR_AUTH_TYPE_MD5:
-        admission->method = WEIR_AUTH_MD5;
-        break;
-    case WEIR_AUTH_TYPE_SCRAM:
-        admission->method = WEIR_AUTH_SCRAM;
-        break;
-    }
-    if (router->users != NULL)
-        admission->secret = weir_user_file_find(router->users, client->base.login->user);
-}
-
 static bool admit(struct weir_client *base, struct weir_admission *admission)
 {
     struct client *client = weir_container_of(base, struct client, base);
@@ -252,8 +234,7 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
         return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
                       weir_format("no more connections allowed (max_client_conn %d)",
                                   router->conf->max_client_conn));
-    admission_demand(client, admission);
-    return true;
+    return access_demand(client, admission);
 }
 
 /* A client's own proof lets us log in as it, if nothing better is known. */
@@ -384,8 +365,9 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
         struct weir_log_who who;
         char peer[128];
         router_who_client(client, &who, peer, sizeof(peer));
-        weir_log_info(&who, "login_failed", "login failed: reason=%s closing because: %s%s",
-                      row->name, row->text,
+        const char *rule = base->login != NULL ? base->login->rule : NULL;
+        weir_log_info(&who, "login_failed", "login failed:%s reason=%s closing because: %s%s",
+                      rule != NULL ? rule : "", row->name, row->text,
                       is_unknown_user(client, reason) ? ": no such user" : "");
     }
     binding_abandon(client, reason);

@@ -37,9 +37,9 @@ bool console_admit(struct client *client, struct weir_admission *admission)
     seat->ends = WEIR_REASON_COUNT;
     client->console = seat;
     client->router->client_count--;
-    admission_demand(client, admission);
-    if (seat->own_user)
-        admission->method = WEIR_AUTH_TRUST;
+    if (!seat->own_user)
+        return access_demand(client, admission);
+    admission->method = WEIR_AUTH_TRUST;
     return true;
 }
 
@@ -97,7 +97,8 @@ static void log_login(const struct client *client)
     struct weir_log_who who;
     char peer[128];
     router_who_client(client, &who, peer, sizeof(peer));
-    weir_log_info(&who, "login", "login succeeded rights=%s",
+    const char *rule = client->base.login->rule;
+    weir_log_info(&who, "login", "login succeeded%s rights=%s", rule != NULL ? rule : "",
                   client->console->rights == WEIR_CONSOLE_ADMIN ? "admin" : "stats");
 }
 

@@ -249,6 +249,7 @@ void weir_router_destroy(struct weir_router *router)
     weir_profile_set_destroy(router->profiles);
     weir_auth_context_destroy(router->auth);
     weir_user_file_destroy(router->users);
+    weir_hba_destroy(router->rules);
     drain_free_retired(router);
     weir_conf_destroy(router->conf);
     stats_destroy(router->stats);
@@ -256,6 +257,12 @@ void weir_router_destroy(struct weir_router *router)
     free(router->slots);
     free(router->reload_problem);
     free(router);
+}
+
+void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules)
+{
+    weir_hba_destroy(router->rules);
+    router->rules = rules;
 }
 
 const struct weir_conf *weir_router_conf(const struct weir_router *router)

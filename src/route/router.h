@@ -254,6 +254,7 @@ struct weir_router {
     struct weir_conf *conf;
     struct weir_auth_context *auth;
     struct weir_user_file *users;
+    struct weir_hba *rules; /* NULL: none were read */
     struct weir_profile_set *profiles;
     struct weir_pool_group *group;
     struct destination *destinations;
@@ -332,8 +333,11 @@ void admission_refuse(struct client *client, enum weir_reason reason, const char
 void admission_forget_greetings(struct destination *destination);
 /* Replication clients have no place in the queue of a paused pool: those that may go on do. */
 void admission_greet_paused(struct weir_router *router);
-/* By the rules of auth_type. */
-void admission_demand(const struct client *client, struct weir_admission *admission);
+
+/* --- access.c -------------------------------------------------------------------------- */
+
+/* What this client must prove, by auth_type. False: refused at once, with login->refusal set. */
+bool access_demand(struct client *client, struct weir_admission *admission);
 
 /* --- console.c ------------------------------------------------------------------------- */
 

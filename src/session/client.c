@@ -49,11 +49,18 @@ void weir_client_set_state(struct weir_client *client, enum weir_client_state st
     client->state = state;
 }
 
+bool weir_client_address(const struct weir_client *client, struct weir_address *address)
+{
+    memset(address, 0, sizeof(*address));
+    address->length = sizeof(address->storage);
+    return weir_stream_is_open(&client->stream) &&
+           getpeername(client->stream.io.fd, &address->any, &address->length) == 0;
+}
+
 void weir_client_peer(const struct weir_client *client, char *text, size_t size)
 {
-    struct weir_address address = {.length = sizeof(address.storage)};
-    if (!weir_stream_is_open(&client->stream) ||
-        getpeername(client->stream.io.fd, &address.any, &address.length) != 0) {
+    struct weir_address address;
+    if (!weir_client_address(client, &address)) {
         snprintf(text, size, "?");
         return;
     }
@@ -81,6 +88,7 @@ void weir_client_login_free(struct weir_client *client)
     }
     free(login->settings);
     free(login->refusal_text);
+    free(login->rule);
     free(login);
 }
 

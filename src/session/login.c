@@ -186,6 +186,7 @@ static void begin_login(struct weir_client *client, struct weir_startup *startup
     }
     login->proof =
         weir_client_proof_create(login->auth, admission.method, login->user, admission.secret);
+    weir_client_proof_imitate(login->proof, admission.usual);
     weir_client_set_state(client, WEIR_CLIENT_PROVING);
     struct weir_buffer out = {0};
     enum weir_auth_result result = weir_client_proof_step(login->proof, NULL, 0, &out);

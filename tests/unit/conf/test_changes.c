@@ -86,12 +86,11 @@ Test(set, is_refused_with_words)
         {"listen_port", "7000",
          "listen_port: cannot be changed while pgweir runs; set it in the file and restart"},
         {"tcp_keepalive", "0", "tcp_keepalive: it has no effect here: TCP keepalive is always on"},
-        {"auth_hba_file", "/x",
-         "auth_hba_file: refused: rules per address are not built yet, so its "
-         "restrictions would not hold"},
+        {"auth_ldap_options", "x", "auth_ldap_options: refused: LDAP is not built"},
+        {"auth_type", "hba", "auth_type: hba needs the setting auth_hba_file"},
         {"auth_type", "ldap",
-         "auth_type: refused: ldap is not built yet (scram-sha-256, md5, plain, trust and any "
-         "are)"},
+         "auth_type: refused: ldap is not built yet (scram-sha-256, md5, plain, trust, any "
+         "and hba are)"},
         {"load_balance_hosts", "disable", "load_balance_hosts: can be set in [databases] only"},
     };
     struct parsed parsed = parse_good("[databases]\nd=host=h\n[pgweir]\npool_size=5\n");

@@ -261,7 +261,7 @@ Test(import, what_cannot_be_kept_is_refused_until_decided)
         const char *text;
         const char *problem;
     } cases[] = {
-        {"[pgbouncer]\nauth_hba_file = /etc/hba\n", ":2: auth_hba_file: refused: "},
+        {"[pgbouncer]\nauth_ldap_options = ldap\n", ":2: auth_ldap_options: refused: "},
         {"[pgbouncer]\ndisable_pqexec = 1\n", ":2: disable_pqexec: refused: "},
         {"[pgbouncer]\nauth_type = ldap\n", ":2: auth_type: refused: ldap is not built yet"},
         {"[pgbouncer]\npool_sise = 3\n", ":2: pool_sise: unknown setting (nearest: pool_size)"},

@@ -336,14 +336,10 @@ Test(pgbouncer, ignored_settings_say_so)
 Test(pgbouncer, what_security_depends_on_is_refused)
 {
     const char *const lines[] = {
-        "auth_type = hba",
         "auth_type = cert",
         "auth_type = ldap",
         "auth_type = pam",
-        "auth_type = HBA",
         "auth_type = peer",
-        "auth_hba_file = /x",
-        "auth_ident_file = /x",
         "auth_query = SELECT 1",
         "auth_user = x",
         "auth_dbname = x",

@@ -1,0 +1,80 @@
+/* Rules of who may come in, from where, and by which proof: pg_hba.conf's form, with user name maps in
+ * pg_ident.conf's. Source: PostgreSQL documentation, chapter "Client Authentication", of version 16.
+ *
+ * What PostgreSQL would obey and pgweir cannot is a problem at load, never a line passed over. */
+#ifndef WEIR_HBA_H
+#define WEIR_HBA_H
+
+#include <ifaddrs.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+enum weir_hba_method {
+    WEIR_HBA_TRUST,
+    WEIR_HBA_REJECT,
+    WEIR_HBA_PASSWORD,
+    WEIR_HBA_MD5,
+    WEIR_HBA_SCRAM,
+    WEIR_HBA_PEER, /* of connections over a Unix socket only */
+};
+/* As it is written in the file. */
+const char *weir_hba_method_name(enum weir_hba_method method);
+
+/* The rules and the maps, immutable but for remembered names of system users. */
+struct weir_hba;
+
+struct weir_hba_rule {
+    const char *file; /* where it stands, which may be an included file */
+    size_t line;
+    enum weir_hba_method method;
+    const char *map; /* of peer; NULL: the two names must be the same */
+};
+
+struct weir_hba_login {
+    const struct sockaddr
+        *peer; /* AF_UNIX, AF_INET or AF_INET6; IPv4 inside IPv6 is taken as IPv4 */
+    const char *database;
+    const char *user;
+    bool physical_replication; /* not of one database: only the word "replication" stands for it */
+    bool encrypted;
+    const struct ifaddrs *interfaces; /* for samehost and samenet; may be NULL if not needed */
+};
+
+/* Reads the rules and, unless `ident_file` is "", the maps. NULL on failure with *problem (free it): a
+ * line "file:line: reason" for each one found, at most WEIR_HBA_PROBLEMS of them. */
+#define WEIR_HBA_PROBLEMS 20
+struct weir_hba *weir_hba_read(const char *hba_file, const char *ident_file, char **problem);
+void weir_hba_destroy(struct weir_hba *hba); /* NULL is fine */
+size_t weir_hba_count(const struct weir_hba *hba);
+/* Some rule says samehost or samenet. */
+bool weir_hba_needs_interfaces(const struct weir_hba *hba);
+
+/* The first rule that fits; NULL: none does, so the login is refused. Valid as long as `hba`. Costs
+ * time for every rule before it. */
+const struct weir_hba_rule *weir_hba_match(const struct weir_hba *hba,
+                                           const struct weir_hba_login *login);
+/* Whether the system user `uid` may be `user` by a rule of method peer. The name of a uid is asked of
+ * the system once and kept as long as `hba`. */
+bool weir_hba_is_peer(struct weir_hba *hba, const struct weir_hba_rule *rule, uid_t uid,
+                      const char *user);
+
+/* --- for tests and fuzzing ------------------------------------------------------------- */
+
+/* Where files come from. Both answers are the caller's to free, each name too. */
+struct weir_hba_source {
+    void *context;
+    /* NULL with *problem (static text or strerror's); *missing when there is no such file. */
+    char *(*read)(void *context, const char *path, size_t *length, bool *missing,
+                  const char **problem);
+    /* The names in a directory, in any order; NULL with *problem. */
+    char **(*list)(void *context, const char *path, size_t *count, const char **problem);
+};
+struct weir_hba *weir_hba_read_from(const struct weir_hba_source *source, const char *hba_file,
+                                    const char *ident_file, char **problem);
+/* Whether a map (NULL: none) lets this system user be `user`. */
+bool weir_hba_maps(const struct weir_hba *hba, const char *map, const char *system_user,
+                   const char *user);
+
+#endif

@@ -1,0 +1,108 @@
+/* Private: the rules and maps as they are kept. */
+#ifndef WEIR_AUTH_RULES_H
+#define WEIR_AUTH_RULES_H
+
+#include <stdint.h>
+
+#include "lines.h"
+#include "pattern.h"
+#include "weir/hba.h"
+
+enum hba_connection {
+    HBA_LOCAL,
+    HBA_HOST,
+    HBA_HOSTSSL,
+    HBA_HOSTNOSSL,
+    HBA_HOSTGSSENC, /* clients cannot encrypt by GSS here, so it never fits */
+    HBA_HOSTNOGSSENC,
+};
+
+enum hba_name_kind {
+    HBA_NAME,
+    HBA_NAME_PATTERN,
+    HBA_NAME_ALL,
+    HBA_NAME_SAMEUSER,
+    HBA_NAME_REPLICATION,
+};
+
+struct hba_name {
+    enum hba_name_kind kind;
+    char *text;                   /* of HBA_NAME */
+    struct weir_pattern *pattern; /* of HBA_NAME_PATTERN */
+};
+
+struct hba_names {
+    struct hba_name *items;
+    size_t count;
+};
+
+enum hba_range { HBA_EVERYWHERE, HBA_NET, HBA_SAMEHOST, HBA_SAMENET };
+
+struct hba_entry {
+    struct weir_hba_rule rule; /* its map is owned here */
+    enum hba_connection connection;
+    enum hba_range range;
+    unsigned char family; /* of HBA_NET */
+    uint8_t address[16];  /* 4 of them for IPv4, masked already */
+    uint8_t mask[16];
+    struct hba_names databases;
+    struct hba_names users;
+};
+
+/* A line of a map: who the system says it is, and who that may be here. */
+struct ident_entry {
+    const char *file;
+    size_t line;
+    char *map;
+    struct hba_name system;
+    struct hba_name user;
+    bool inserts; /* \1 stands in the text of `user` */
+};
+
+struct ident {
+    struct ident_entry *items;
+    size_t count;
+    char **files;
+    size_t file_count;
+};
+
+struct system_user {
+    uid_t uid;
+    char *name; /* NULL: the system knows none */
+};
+
+#define SYSTEM_USERS_MAX 64
+
+struct weir_hba {
+    struct hba_entry *items;
+    size_t count;
+    char **files;
+    size_t file_count;
+    bool needs_interfaces;
+    struct ident ident;
+    struct system_user system_users[SYSTEM_USERS_MAX];
+    size_t system_user_count;
+};
+
+/* --- hba.c ----------------------------------------------------------------------------- */
+
+/* A word that is a pattern or a name as it stands. False: a problem was told. */
+bool hba_read_name(const struct weir_word *word, const struct weir_line *line,
+                   struct weir_problems *problems, struct hba_name *name);
+void hba_clear_name(struct hba_name *name);
+
+/* --- hba_match.c ----------------------------------------------------------------------- */
+
+/* HBA_NAME and HBA_NAME_PATTERN; a pattern that is given up counts as NO with a warning logged, and
+ * sets *trouble. */
+bool hba_name_fits(const struct hba_name *name, const char *text, bool *trouble);
+
+/* --- ident.c --------------------------------------------------------------------------- */
+
+void ident_read(struct ident *ident, const struct weir_hba_source *source, const char *path,
+                struct weir_problems *problems);
+void ident_clear(struct ident *ident);
+bool ident_maps(const struct ident *ident, const char *map, const char *system_user,
+                const char *user);
+
+#endif
