@@ -1,0 +1,278 @@
+"""The same rules in pgweir and in PostgreSQL: the same logins get in, and the others get the same error.
+
+The reference is held to the rules; the server behind pgweir trusts everybody, so that what refuses a
+login there is pgweir, or PostgreSQL for what pgweir leaves to it (roles and databases that do not exist).
+"""
+import contextlib
+import os
+import pwd
+import re
+import signal
+
+from support import Skip, has_ipv6, pool
+
+from harness import pgweir, postgres, process, wire
+
+SECRET = "correct horse"
+ME = pwd.getpwuid(os.geteuid()).pw_name
+ROLES = ("scram", "hashed", "reader")
+TRUST = "".join(f"{way} trust\n" for way in ("local all all", "local replication all", "host all all all",
+                                             "host replication all all"))
+
+# Rules, maps, and the files that they name.
+SETS = {
+    "each_way_its_method": """
+        local   all        all                          peer map=m
+        host    all        all        127.0.0.1/32      scram-sha-256
+        host    all        all        ::1/128           md5
+        """,
+    "clear_passwords": """
+        local   all        all                          password
+        host    all        scram      samehost          password
+        host    all        all        127.0.0.0 255.0.0.0   md5
+        """,
+    "rejects_before_trust": """
+        host    one        scram      127.0.0.1/32      reject
+        host    all        hashed     all               reject
+        local   sameuser   all                          trust
+        hostssl all        all        all               trust
+        hostnossl one,two  "scram",reader  all          trust
+        hostgssenc all     all        all               trust
+        hostnogssenc two   nobody     all               trust
+        """,
+    "words_in_quotes": """
+        local   "all"      all                          trust
+        local   all        "all"                        trust
+        host    "one", two  scram   all                 trust
+        """,
+    "lists_of_a_file": """
+        local   @databases   @users                     trust
+        host    all          @users   all               \\
+            scram-sha-256   # goes on
+        """,
+    "replication": """
+        local   replication  reader                     trust
+        local   all          all                        reject
+        host    replication  all      127.0.0.1/32      reject
+        host    all          reader   127.0.0.1/32      trust
+        """,
+    "without_a_map": """
+        local   one        all                          peer
+        local   two        all                          ident map=nowhere
+        local   reader     all                          peer map=pattern
+        """,
+}
+IDENT = rf"""
+    m        {ME}        scram
+    m        {ME}        "reader"
+    pattern  /^(.*){ME[-1]}$  re\1er
+    pattern  /^{ME[:-1]}  scram
+    """
+FILES = {"databases": "one, three # and\n\n\"reader\"", "users": "scram\nreader,nobody"}
+
+# Lines that PostgreSQL 15 and pgweir must judge alike.
+GOOD_LINES = """
+local all all trust
+local all all peer
+local all all ident
+local all all peer map=m
+local all all peer map=m,map=n
+local all all "trust"
+"local" all all trust
+local a,b,c d,e,f reject
+local , all all trust
+local all all trust # comment
+local all all trust#comment
+local all "a""b" trust
+host all all all trust
+host all all samehost md5
+host all all samenet password
+host all all 10.0.0.0/8 scram-sha-256
+host all all 10.0.0.1 255.255.255.255 trust
+host all all 10.0.0.1 0.255.0.255 trust
+host all all 10.1/8 trust
+host all all 0x7f000001/8 trust
+host all all 10.0.0.0/+8 trust
+host all all 10.0.0.0/08 trust
+host all all ::/0 trust
+host all all ::ffff:10.0.0.1/96 trust
+host all all ::1 ::1 trust
+hostnossl all all all trust
+hostnogssenc all all all reject
+"""
+BAD_LINES = """
+local
+local all
+local all all
+local all all trust x
+local all all trust x=y
+local all all trust map=m
+local all all trust,md5
+local all all none
+local all all TRUST
+LOCAL all all trust
+socket all all trust
+local,host all all trust
+host
+host all all
+host all all all
+host all all all peer
+host all all 10.0.0.1
+host all all 10.0.0.1 trust
+host all all 10.0.0.1/ trust
+host all all 10.0.0.1/33 trust
+host all all 10.0.0.1/-1 trust
+host all all 10.0.0.1/8x trust
+host all all 10.0.0.1/8/8 trust
+host all all ::1/129 trust
+host all all 10.0.0.1 ::1 trust
+host all all 10.0.0.1,10.0.0.2 trust
+host all all all all trust
+host all all name/8 trust
+host all all 10.0.0.1.1/8 trust
+host all all 10.0.0.1 1.2.3.4.5 trust
+local all "not closed trust
+host all all "samehost"/1 trust
+local all @nowhere trust
+"""
+
+
+def lines_of(text):
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def reload_reference(reference, rules):
+    """Writes the files and waits until new connections are held to them."""
+    for name, text in {"pg_ident.conf": IDENT, **FILES}.items():
+        with open(os.path.join(reference.data, name), "w", encoding="ascii") as file:
+            file.write(text)
+    before = reference.sql("select pg_conf_load_time()")
+    reference.hba(rules, reload=False)
+    reference.child.send_signal(signal.SIGHUP)
+    process.wait_until(lambda: reference.sql("select pg_conf_load_time()") != before, "PostgreSQL has reloaded")
+    wrong = reference.sql("select line_number, error from pg_hba_file_rules where error is not null "
+                          "and error not like '%cannot match because%'")  # which is no error
+    assert not wrong, wrong
+
+
+def write_rules(daemon, rules):
+    for name, text in {"hba": "local all postgres trust\n" + rules, "ident": IDENT, **FILES}.items():
+        with open(os.path.join(daemon.folder, name), "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def reload_daemon(daemon, rules):
+    write_rules(daemon, rules)
+    before = daemon.read_log().count("configuration reloaded")
+    daemon.signal(signal.SIGHUP)
+    process.wait_until(lambda: daemon.read_log().count("configuration reloaded") > before, "pgweir has reloaded")
+
+
+def outcome(port, host, user, database, secret, **parameters):
+    """'in', or what the error says."""
+    with contextlib.closing(wire.Client(port, host, timeout=20)) as client:
+        try:
+            client.login(user, database, secret, **parameters)
+        except wire.ServerError as refusal:
+            return refusal.sqlstate, refusal.fields["M"]
+        return "in"
+
+
+def logins():
+    for user in ROLES + ("nobody", ME):
+        for database in ("one", "two", "reader", "nowhere"):
+            for secret in (SECRET, "wrong"):
+                yield user, database, secret, {}
+    for user in ("reader", "scram"):
+        yield user, "one", SECRET, {"replication": "true"}
+        yield user, "one", SECRET, {"replication": "database"}
+
+
+def prepare(server):
+    for role in ROLES:
+        server.sql("set password_encryption = '%s'; create role %s login replication password '%s'"
+                   % ("md5" if role == "hashed" else "scram-sha-256", role, SECRET))
+    for database in ("one", "two", "reader"):
+        server.sql(f"create database {database}")
+
+
+def start_pair(stack):
+    addresses = "127.0.0.1,::1" if has_ipv6() else "127.0.0.1"
+    reference = stack.enter_context(postgres.Postgres({"listen_addresses": addresses}, hba=""))
+    backend = stack.enter_context(postgres.Postgres(hba=TRUST))
+    prepare(reference)
+    prepare(backend)
+    secrets = dict(reference.sql("select rolname, rolpassword from pg_authid where rolpassword is not null"))
+    assert set(secrets) == set(ROLES)
+    folder = process.folder("rules")
+    daemon = pgweir.Pgweir({"*": f"host=127.0.0.1 port={backend.port}"}, users=secrets, start=False,
+                           listen_addr=addresses, unix_socket_dir=folder, auth_type="hba", pool_size=2,
+                           max_overflow=0, pool_timeout="5s", auth_hba_file=None, log_level="info")
+    daemon.settings.update(auth_hba_file=os.path.join(daemon.folder, "hba"),
+                           auth_ident_file=os.path.join(daemon.folder, "ident"))
+    write_rules(daemon, "")
+    daemon.write()
+    daemon.start()
+    stack.enter_context(daemon)
+    return reference, daemon, folder
+
+
+@pool(seconds=240)
+def test_same_logins_get_in(env):
+    if env.against != "pgweir":
+        raise Skip("it starts its own")
+    with contextlib.ExitStack() as stack:
+        reference, daemon, folder = start_pair(stack)
+        ways = [(reference.folder, folder), ("127.0.0.1", "127.0.0.1")] + [("::1", "::1")] * has_ipv6()
+        seen = set()
+        for name, rules in SETS.items():
+            reload_reference(reference, rules)
+            reload_daemon(daemon, rules)
+            for direct, pooled in ways:
+                for user, database, secret, parameters in logins():
+                    expected = outcome(reference.port, direct, user, database, secret, **parameters)
+                    found = outcome(daemon.port, pooled, user, database, secret, **parameters)
+                    assert found == expected, (name, pooled, user, database, secret, parameters, found, expected)
+                    seen.add((name, expected if expected == "in" else expected[0]))
+        # Every set let somebody in and refused somebody; every kind of refusal came up.
+        for name in SETS:
+            assert (name, "in") in seen and (name, "28000") in seen, (name, seen)
+        assert {code for _, code in seen} == {"in", "28000", "28P01", "3D000"}, seen
+        rules = re.findall(r"login succeeded rule=\S+/hba:(\d+) method=(\S+)", daemon.read_log())
+        assert {method for _, method in rules} == {"peer", "scram-sha-256", "md5", "password", "trust"}, rules
+        daemon.stop()
+
+
+def refused_lines(daemon):
+    """What --check complains of: {line: reason}."""
+    status, output = pgweir.run("--check", daemon.ini)
+    found = {int(line): reason for line, reason in re.findall(r"/hba:(\d+): (.*)", output)}
+    assert (status != 0) == bool(found), output
+    return found
+
+
+@pool(seconds=120)
+def test_same_lines_are_read(env):
+    if env.against != "pgweir":
+        raise Skip("it starts its own")
+    with postgres.Postgres(hba=TRUST) as reference:
+        daemon = pgweir.Pgweir({"db": "host=127.0.0.1"}, start=False, auth_type="hba")
+        daemon.settings["auth_hba_file"] = os.path.join(daemon.folder, "hba")
+        daemon.write()
+        good = bad = 0
+        judged = []
+        lines = lines_of(GOOD_LINES) + lines_of(BAD_LINES)
+        for at in range(0, len(lines), 15):  # pgweir does not name more than 20 at once
+            text = "".join(line + "\n" for line in lines[at:at + 15])
+            write_rules(daemon, text)
+            reference.hba(text, reload=False)
+            rows = reference.sql("select line_number, error from pg_hba_file_rules")
+            theirs = {int(line): error for line, error in rows if error is not None}
+            ours = refused_lines(daemon)
+            assert set(ours) == set(theirs), (text, ours, theirs)
+            bad += len(ours)
+            judged += [line for number, line in enumerate(lines[at:at + 15], 2) if number in ours]
+            good += len(rows) - len(theirs)
+        assert judged == lines_of(BAD_LINES), set(judged) ^ set(lines_of(BAD_LINES))
+        assert good >= len(lines_of(GOOD_LINES)), good
+        reference.hba(TRUST, reload=False)
