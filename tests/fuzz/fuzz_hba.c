@@ -1,6 +1,5 @@
 /* Rules and maps: any text is either problems with file and line, or rules; the files that they name
- * hold the text again. What was read is matched with
- * names that are part of the text. */
+ * hold the text again. What was read is matched with names that are part of the text. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdint.h>
