@@ -27,6 +27,11 @@ static double seconds(weir_usec usec)
     return (double)usec / (double)WEIR_SEC;
 }
 
+static const char *plural(int number)
+{
+    return number == 1 ? "" : "s";
+}
+
 static void say_holders(struct rows *rows, const struct holder_pool *pool, bool statements)
 {
     const struct weir_view_holders *holders = &pool->holders;
@@ -54,8 +59,8 @@ static void say_what_is_held(struct rows *rows, const struct weir_view_holders *
     else if (holders->pinned > 0 && holders->pinned >= most)
         say(rows, "Most holders are pinned: SHOW PINS tells by what, and what would release it.");
     else if (holders->slow_reader > 0 && holders->slow_reader >= most)
-        say(rows, "Most holders do not read their answers: a larger client_memory_limit would take "
-                  "these off the server connection.");
+        say(rows, "Most holders do not read their answers: let them page or stream, or give "
+                  "client_memory_limit room for what is left of an answer.");
     else if (most > 0)
         say(rows, "Most holders are running statements: the server is at work. More connections "
                   "help only if it has processors to spare.");
@@ -66,17 +71,24 @@ static void say_limit(struct rows *rows, const struct holder_pool *pool)
     const struct weir_pool_settings *settings = &pool->settings;
     switch (pool->limit) {
     case WEIR_LIMIT_NONE:
-        say(rows, "Nothing limits it now: the next client gets a connection at once.");
+        if (pool->problem != NULL)
+            say(rows,
+                "The last attempt to get a server connection failed: %s. The next client makes "
+                "another one at once.",
+                pool->problem);
+        else
+            say(rows, "Nothing limits it now: the next client gets a connection at once.");
         break;
     case WEIR_LIMIT_PAUSED:
         say(rows, "It is paused: nobody gets a connection until RESUME.");
         break;
     case WEIR_LIMIT_FAILING:
-        say(rows, "Its server cannot be reached: %s",
+        say(rows, "It gets no server connection: %s",
             pool->problem != NULL ? pool->problem : "the reason is in the log");
         say(rows,
-            "It is tried again after server_login_retry, doubling to 15 s; clients wait until "
-            "pool_timeout.");
+            "It is tried again after server_login_retry, doubling to 15 s. Clients wait until "
+            "pool_timeout, but not for what waiting cannot cure, such as a wrong password: they "
+            "are told the server's error.");
         break;
     case WEIR_LIMIT_OPENING:
         say(rows,
@@ -110,11 +122,16 @@ static void say_limit(struct rows *rows, const struct holder_pool *pool)
 static void explain(struct walk *walk, const struct holder_pool *pool)
 {
     struct rows *rows = &walk->rows;
-    say(rows, "Pool %s.%s has %d clients, %d server connections and room for %d.", pool->database,
-        pool->user, pool->clients, pool->servers, pool->ceiling);
+    char ceiling[48] = "without a limit of its own";
+    if (pool->ceiling >= 0)
+        snprintf(ceiling, sizeof(ceiling), "of at most %d", pool->ceiling);
+    say(rows, "Pool %s.%s has %d client%s and %d server connection%s, %s.", pool->database,
+        pool->user, pool->clients, plural(pool->clients), pool->servers, plural(pool->servers),
+        ceiling);
     if (pool->waiting > 0)
-        say(rows, "%d clients wait, the first for %.3f s; pool_timeout is %.3f s.", pool->waiting,
-            seconds(pool->oldest_wait), seconds(pool->settings.pool_timeout));
+        say(rows, "%d client%s, the first for %.3f s; pool_timeout is %.3f s.", pool->waiting,
+            pool->waiting == 1 ? " waits" : "s wait", seconds(pool->oldest_wait),
+            seconds(pool->settings.pool_timeout));
     else
         say(rows, "No client waits.");
     say_limit(rows, pool);

@@ -217,6 +217,15 @@ bool show_reasons(struct walk *walk)
     return true;
 }
 
+/* Numbers of connections begin at 1. */
+static void show_id(struct rows *rows, uint64_t id)
+{
+    if (id != 0)
+        rows_number(rows, (int64_t)id);
+    else
+        rows_null(rows);
+}
+
 static void show_event(void *context, const struct weir_view_event *event)
 {
     struct rows *rows = context;
@@ -226,8 +235,8 @@ static void show_event(void *context, const struct weir_view_event *event)
     rows_text(rows, event->event);
     rows_text(rows, event->database);
     rows_text(rows, event->user);
-    rows_number(rows, (int64_t)event->client_id);
-    rows_number(rows, (int64_t)event->server_id);
+    show_id(rows, event->client_id);
+    show_id(rows, event->server_id);
     rows_text(rows, event->reason);
     rows_text(rows, event->detail);
     rows_end(rows);

@@ -56,8 +56,8 @@ static void print_help(FILE *out)
     fputs(
         "\n"
         "Signals: HUP reloads, TERM ends when every client is at a transaction boundary (at the\n"
-        "latest after shutdown_timeout), INT ends when server connections are free, QUIT ends at\n"
-        "once, USR1 writes pools, waits and counters to the log.\n",
+        "latest after shutdown_timeout), INT does the same within two seconds, QUIT ends at once,\n"
+        "USR1 writes pools, waits, holders and counters to the log.\n",
         out);
 }
 

@@ -78,7 +78,7 @@ void weir_http_status_page(const struct weir_http_shot *shot, struct weir_http_b
     weir_http_put(body, weir_http_page_before);
     put_summary(shot, body);
     weir_http_put(body, "<table class=\"pools\"><thead><tr><th>Pool</th><th>State</th>"
-                        "<th>active</th><th>idle</th><th>waiting</th><th>oldest wait</th>"
+                        "<th>clients active</th><th>idle</th><th>waiting</th><th>oldest wait</th>"
                         "<th>servers active</th><th>idle</th><th>connecting</th><th>at most</th>"
                         "<th>pinned</th><th>held back by</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < shot->pool_count; i++)

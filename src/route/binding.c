@@ -515,8 +515,11 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
 
 /* --- what the pool decides ------------------------------------------------------------- */
 
-static enum weir_reason reason_of(enum weir_pool_close_reason reason)
+static enum weir_reason reason_of(const struct destination *destination,
+                                  enum weir_pool_close_reason reason)
 {
+    if (reason == WEIR_POOL_CLOSE_ASKED && destination->database_cap->paused)
+        return WEIR_REASON_POOL_PAUSED;
     static const enum weir_reason reasons[] = {
         [WEIR_POOL_CLOSE_IDLE] = WEIR_REASON_POOL_IDLE,
         [WEIR_POOL_CLOSE_AGE] = WEIR_REASON_POOL_AGE,
@@ -526,6 +529,11 @@ static enum weir_reason reason_of(enum weir_pool_close_reason reason)
         [WEIR_POOL_CLOSE_CHECK_FAILED] = WEIR_REASON_PING_FAILED,
     };
     return reasons[reason];
+}
+
+static void close_server(struct server *server, enum weir_pool_close_reason reason)
+{
+    binding_lose_server(server, reason_of(server->destination, reason));
 }
 
 static void ping(struct server *server)
@@ -617,7 +625,7 @@ void binding_decide(struct weir_router *router, const struct weir_pool_decision 
         ping(server_of(decision));
         break;
     case WEIR_POOL_DO_CLOSE:
-        binding_lose_server(server_of(decision), reason_of(decision->reason));
+        close_server(server_of(decision), decision->reason);
         break;
     case WEIR_POOL_DO_TIMEOUT:
         time_out(client_of(decision));

@@ -113,10 +113,12 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     router->retired = retired;
     drain_create_pools(router);
     router_decide_later(router);
-    events_of_router(router, "reload", NULL, NULL);
+    char told[64];
+    snprintf(told, sizeof(told), "settings of [pgweir] that changed: %d", changes);
+    events_of_router(router, "reload", NULL, told);
     weir_router_note_reload(router, NULL);
     router->wall_reloaded_at = view_wall_now();
-    weir_log_info(NULL, "reload", "configuration reloaded, %d settings changed", changes);
+    weir_log_info(NULL, "reload", "configuration reloaded, %s", told);
 }
 
 void weir_router_drain(struct weir_router *router)

@@ -102,6 +102,9 @@ static void find_limit(const struct destination *destination, struct weir_view_p
     enum weir_pool_obstacle obstacle =
         weir_pool_obstacle(destination->pool, destination->router->loop->now, &cap);
     row->limit = limits[obstacle];
+    /* Between two attempts nothing but the server holds up those who wait. */
+    if (obstacle == WEIR_POOL_CLEAR && row->counts.failing && row->counts.waiting > 0)
+        row->limit = WEIR_LIMIT_FAILING;
     if (cap != NULL) {
         row->limit = limit_of_cap(destination, cap);
         row->cap_used = cap->used;

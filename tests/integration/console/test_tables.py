@@ -1,4 +1,5 @@
 """Every SHOW: its columns, and that its rows tell what is."""
+import contextlib
 import pathlib
 import re
 import threading
@@ -98,6 +99,24 @@ def test_waits_name_the_holder(env):
     assert show(connection, "WAITS") == []
 
 
+@pool(**settings(entry="user=app password=wrong"))
+def test_a_pool_that_cannot_log_in_is_never_said_to_be_well(env):
+    """While the pause after the failure lasts, and when it is over and nobody has tried again."""
+    with contextlib.suppress(psycopg.OperationalError):
+        env.connect()
+    connection = console(env)
+    problem = one(connection, "POOLS", database=env.dbname)["problem"]
+    assert "password authentication failed" in problem, problem
+    seen, deadline = set(), time.monotonic() + 20
+    while len(seen) < 2 and time.monotonic() < deadline:
+        waits_for = one(connection, "POOLS", database=env.dbname)["waits_for"]
+        words = "\n".join(row["explanation"] for row in connection.execute(f"EXPLAIN POOL {env.dbname}.app"))
+        assert problem in words and "Nothing limits it" not in words, words
+        seen.add(waits_for)
+        time.sleep(0.02)
+    assert seen == {"server unavailable", None}, seen
+
+
 @pool(**settings())
 def test_pins_name_reason_and_release(env):
     pinned = env.connect()
@@ -134,7 +153,8 @@ def test_counters_reasons_events_and_latency(env):
         time.sleep(0.02)
     assert one(connection, "REASONS", reason="client_terminate")["count"] >= 1
     assert one(connection, "REASONS", reason="pool_timeout")["sqlstate"] == "53300"
-    assert "connect" in {row["event"] for row in show(connection, "EVENTS")}
+    connects = [row for row in show(connection, "EVENTS") if row["event"] == "connect"]
+    assert connects and all(row["client_id"] is None and row["server_id"] > 0 for row in connects), connects
     parts = {row["part"]: row for row in show(connection, "LATENCY") if row["database"] == env.dbname}
     assert set(parts) == {"wait", "connect", "server", "client", "idle_in_transaction"}
     assert parts["server"]["count"] >= 7 and parts["server"]["max_us"] >= parts["server"]["p50_us"] > 0

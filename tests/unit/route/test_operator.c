@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "weir/operator.h"
+#include "weir/view.h"
 
 TestSuite(operator, .init = world_init, .timeout = 120);
 TestSuite(operator_pool, .timeout = 120);
@@ -76,6 +77,10 @@ Test(operator, pause_closes_idle_servers_of_its_database_only)
     cr_assert_eq(weir_operator_pause(world.router, "db"), WEIR_OPERATOR_DONE);
     world_until(weir_operator_is_paused_out(world.router, "db"));
     cr_assert_eq(fake_postgres_count(&world.postgres), 1);
+    struct weir_view_stats all;
+    weir_view_stats_all(world.router, &all);
+    cr_assert_eq(all.total.reasons[WEIR_REASON_POOL_PAUSED], 1);
+    cr_assert_eq(all.total.reasons[WEIR_REASON_POOL_ASKED], 0);
     exchange(&other, "Q b", ROW("b"));
     cr_assert_eq(other.server, kept);
     client_close(&client);
