@@ -36,8 +36,10 @@ struct weir_loop {
     weir_usec longest_turn; /* since last reset by the reader of the figure */
     uint64_t turns;
     struct weir_histogram turn_lengths;
+    struct weir_list next_tasks; /* of the next turn */
     ev_idle more_tasks; /* active while tasks are left over, so that polling does not wait */
     struct weir_resolver *resolver; /* created on first use */
+    struct weir_tls_loop *tls;      /* what all TLS streams share; created on first use */
 };
 
 /* Creates the ev loop (own, not the default one), the scratch buffer and the hooks. */
@@ -51,6 +53,15 @@ static inline void weir_loop_defer(struct weir_loop *loop, struct weir_task *tas
 {
     if (!weir_list_is_linked(&task->link))
         weir_list_push_back(&loop->tasks, &task->link);
+}
+/* The same for work that is left when a task has done its share of a turn: it runs in the next turn,
+ * which comes without sleeping. */
+static inline void weir_loop_defer_to_next_turn(struct weir_loop *loop, struct weir_task *task)
+{
+    if (weir_list_is_linked(&task->link))
+        return;
+    weir_list_push_back(&loop->next_tasks, &task->link);
+    ev_idle_start(loop->ev, &loop->more_tasks);
 }
 static inline void weir_task_cancel(struct weir_task *task)
 {
@@ -69,7 +80,8 @@ enum weir_io {
 enum weir_stream_event {
     WEIR_STREAM_READABLE = 1,
     WEIR_STREAM_DRAINED = 2, /* `out` has become empty again */
-    WEIR_STREAM_FAILED = 4,  /* a write failed while draining */
+    WEIR_STREAM_FAILED = 4,  /* a write failed while draining, or a TLS handshake failed */
+    WEIR_STREAM_SECURED = 8, /* a TLS handshake is done (weir/tls.h) */
 };
 
 /* A non-blocking connected socket with the input that is not consumed yet and the output that the
@@ -82,7 +94,8 @@ struct weir_stream {
     struct weir_loop *loop;
     void (*on_event)(struct weir_stream *stream, unsigned events);
     struct weir_buffer in;
-    struct weir_buffer out;
+    struct weir_buffer out; /* with TLS: encrypted already */
+    struct weir_tls *tls;   /* NULL: plain */
     int error;
     bool paused;
     bool dead;
@@ -92,7 +105,8 @@ struct weir_stream {
  * `priority` is libev's (servers 1, clients 0: what a server said is seen first in a turn). */
 void weir_stream_open(struct weir_stream *stream, struct weir_loop *loop, int fd, int priority,
                       void (*on_event)(struct weir_stream *stream, unsigned events));
-/* Stops the watcher, closes the socket, frees the buffers. Idempotent. Unsent output is lost. */
+/* Stops the watcher, closes the socket, frees the buffers. Idempotent. Unsent output is lost. A
+ * TLS peer is told if that is possible without waiting. */
 void weir_stream_close(struct weir_stream *stream);
 bool weir_stream_is_open(const struct weir_stream *stream);
 
@@ -119,6 +133,9 @@ static inline size_t weir_stream_unsent(const struct weir_stream *stream)
 {
     return weir_buffer_length(&stream->out);
 }
+/* Nothing more will be sent: tells the peer so (with TLS by close_notify too), once everything has
+ * gone out; with unsent output it does nothing, call it again when that has drained. */
+void weir_stream_finish(struct weir_stream *stream);
 /* Stop and restart reading: for back pressure, not for mere waiting. */
 void weir_stream_pause(struct weir_stream *stream);
 void weir_stream_resume(struct weir_stream *stream);

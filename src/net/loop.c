@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "resolve.h"
+#include "tls.h"
 #include "weir/memory.h"
 #include "weir/net.h"
 
@@ -30,6 +31,9 @@ static void end_turn(struct ev_loop *ev) EV_NOEXCEPT
 
 static void run_tasks(struct weir_loop *loop)
 {
+    struct weir_list *waiting;
+    while ((waiting = weir_list_pop(&loop->next_tasks)) != NULL)
+        weir_list_push_back(&loop->tasks, waiting);
     for (int n = 0; n < WEIR_TASKS_PER_TURN; n++) {
         struct weir_list *node = weir_list_pop(&loop->tasks);
         if (node == NULL)
@@ -37,7 +41,7 @@ static void run_tasks(struct weir_loop *loop)
         struct weir_task *task = weir_container_of(node, struct weir_task, link);
         task->run(task);
     }
-    if (!weir_list_is_empty(&loop->tasks))
+    if (!weir_list_is_empty(&loop->tasks) || !weir_list_is_empty(&loop->next_tasks))
         ev_idle_start(loop->ev, &loop->more_tasks);
     else
         ev_idle_stop(loop->ev, &loop->more_tasks);
@@ -61,6 +65,7 @@ bool weir_loop_init(struct weir_loop *loop)
 {
     *loop = (struct weir_loop){.scratch_size = SCRATCH_SIZE};
     weir_list_init(&loop->tasks);
+    weir_list_init(&loop->next_tasks);
     loop->ev = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (loop->ev == NULL)
         loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
@@ -98,8 +103,10 @@ void weir_loop_fini(struct weir_loop *loop)
     weir_resolver_destroy(loop->resolver);
     loop->resolver = NULL;
     /* Unlinked, so that owners may still cancel their tasks afterwards. */
-    while (weir_list_pop(&loop->tasks) != NULL)
+    while (weir_list_pop(&loop->tasks) != NULL || weir_list_pop(&loop->next_tasks) != NULL)
         continue;
+    weir_tls_loop_destroy(loop->tls);
+    loop->tls = NULL;
     ev_idle_stop(loop->ev, &loop->more_tasks);
     ev_unref(loop->ev);
     ev_loop_destroy(loop->ev);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "stream.h"
+#include "tls.h"
 #include "weir/net.h"
 
 /* How much a receive makes room for when the input does not fit into the scratch buffer. */
@@ -14,7 +16,7 @@
 
 /* Gives the watcher the events that the stream's state asks for. libev collects such changes and
  * makes at most one epoll_ctl of them before it polls. */
-static void adjust_watcher(struct weir_stream *stream)
+void weir_stream_adjust_watcher(struct weir_stream *stream)
 {
     int wanted = stream->paused ? 0 : EV_READ;
     if (weir_stream_unsent(stream) > 0)
@@ -31,12 +33,12 @@ static void adjust_watcher(struct weir_stream *stream)
 
 /* Nothing can be written any more. Reading goes on: what the peer said last, perhaps why it went
  * away, may still be there; after it receive reports the error. */
-static void mark_dead(struct weir_stream *stream, int error)
+void weir_stream_mark_dead(struct weir_stream *stream, int error)
 {
     stream->dead = true;
     stream->error = error;
     weir_buffer_clear(&stream->out);
-    adjust_watcher(stream);
+    weir_stream_adjust_watcher(stream);
 }
 
 static ssize_t send_retrying(int fd, const struct iovec *pieces, int count)
@@ -59,8 +61,7 @@ static bool is_full(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
 }
 
-/* Returns the events to report. */
-static unsigned flush(struct weir_stream *stream)
+unsigned weir_stream_flush(struct weir_stream *stream)
 {
     if (weir_stream_unsent(stream) == 0)
         return 0;
@@ -69,22 +70,22 @@ static unsigned flush(struct weir_stream *stream)
     if (sent < 0) {
         if (is_full(errno))
             return 0;
-        mark_dead(stream, errno);
+        weir_stream_mark_dead(stream, errno);
         return WEIR_STREAM_FAILED;
     }
     weir_buffer_consume(&stream->out, (size_t)sent);
     if (weir_stream_unsent(stream) > 0)
         return 0;
-    adjust_watcher(stream);
+    weir_stream_adjust_watcher(stream);
     return WEIR_STREAM_DRAINED;
 }
 
-static void on_io(struct ev_loop *ev, ev_io *watcher, int revents)
+void weir_stream_on_io(struct ev_loop *ev, ev_io *watcher, int revents)
 {
     struct weir_stream *stream = weir_container_of(watcher, struct weir_stream, io);
     unsigned events = 0;
     if (__builtin_expect(revents & EV_WRITE, 0))
-        events = flush(stream);
+        events = weir_stream_flush(stream);
     if (revents & EV_READ)
         events |= WEIR_STREAM_READABLE;
     /* The last thing here: the stream may be gone afterwards. */
@@ -103,7 +104,7 @@ void weir_stream_open(struct weir_stream *stream, struct weir_loop *loop, int fd
     /* Fails for Unix sockets, which have nothing to delay. */
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    ev_io_init(&stream->io, on_io, fd, EV_READ);
+    ev_io_init(&stream->io, weir_stream_on_io, fd, EV_READ);
     ev_set_priority(&stream->io, priority);
     ev_io_start(loop->ev, &stream->io);
 }
@@ -117,6 +118,8 @@ void weir_stream_close(struct weir_stream *stream)
 {
     if (!weir_stream_is_open(stream))
         return;
+    if (stream->tls != NULL)
+        weir_tls_close(stream);
     ev_io_stop(stream->loop->ev, &stream->io);
     close(stream->io.fd);
     stream->loop = NULL;
@@ -133,8 +136,16 @@ static enum weir_io receive_failed(struct weir_stream *stream, ssize_t got)
         return WEIR_IO_EOF;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
         return WEIR_IO_WAIT;
-    mark_dead(stream, errno);
+    weir_stream_mark_dead(stream, errno);
     return WEIR_IO_DEAD;
+}
+
+/* As recv, of plain text. */
+static ssize_t fill(struct weir_stream *stream, uint8_t *room, size_t size)
+{
+    if (__builtin_expect(stream->tls != NULL, 0))
+        return weir_tls_read(stream, room, size);
+    return recv(stream->io.fd, room, size, MSG_DONTWAIT);
 }
 
 static enum weir_io receive_behind_leftovers(struct weir_stream *stream, uint8_t **bytes,
@@ -152,13 +163,13 @@ static enum weir_io receive_behind_leftovers(struct weir_stream *stream, uint8_t
     } else {
         end = weir_buffer_reserve(&stream->in, RECEIVE_ROOM);
         if (end == NULL) {
-            mark_dead(stream, ENOMEM);
+            weir_stream_mark_dead(stream, ENOMEM);
             return WEIR_IO_DEAD;
         }
         room = stream->in.capacity - stream->in.end;
     }
 
-    ssize_t got = recv(stream->io.fd, end, room, MSG_DONTWAIT);
+    ssize_t got = fill(stream, end, room);
     if (got <= 0)
         return receive_failed(stream, got);
     if (in_scratch) {
@@ -179,7 +190,7 @@ enum weir_io weir_stream_receive(struct weir_stream *stream, uint8_t **bytes, si
     if (__builtin_expect(weir_buffer_length(&stream->in) > 0, 0))
         return receive_behind_leftovers(stream, bytes, length);
     struct weir_loop *loop = stream->loop;
-    ssize_t got = recv(stream->io.fd, loop->scratch, loop->scratch_size, MSG_DONTWAIT);
+    ssize_t got = fill(stream, loop->scratch, loop->scratch_size);
     if (__builtin_expect(got <= 0, 0))
         return receive_failed(stream, got);
     *bytes = loop->scratch;
@@ -234,7 +245,7 @@ static bool queue_unsent(struct weir_stream *stream, const struct iovec *pieces,
     if (sent == total)
         return true;
     if (weir_buffer_reserve(&stream->out, total - sent) == NULL) {
-        mark_dead(stream, ENOMEM);
+        weir_stream_mark_dead(stream, ENOMEM);
         return false;
     }
     for (int i = 0; i < count; i++) {
@@ -243,11 +254,11 @@ static bool queue_unsent(struct weir_stream *stream, const struct iovec *pieces,
         size_t left = pieces[i].iov_len - skip;
         if (left > 0 &&
             !weir_buffer_append(&stream->out, (const uint8_t *)pieces[i].iov_base + skip, left)) {
-            mark_dead(stream, ENOMEM);
+            weir_stream_mark_dead(stream, ENOMEM);
             return false;
         }
     }
-    adjust_watcher(stream);
+    weir_stream_adjust_watcher(stream);
     return true;
 }
 
@@ -255,8 +266,26 @@ static bool send_failed(struct weir_stream *stream, const struct iovec *pieces, 
 {
     if (is_full(errno))
         return queue_unsent(stream, pieces, count, 0);
-    mark_dead(stream, errno);
+    weir_stream_mark_dead(stream, errno);
     return false;
+}
+
+static inline bool send_raw(struct weir_stream *stream, const struct iovec *piece)
+{
+    if (weir_stream_unsent(stream) > 0)
+        return queue_unsent(stream, piece, 1, 0);
+    ssize_t sent = send_retrying(stream->io.fd, piece, 1);
+    if (__builtin_expect(sent == (ssize_t)piece->iov_len, 1))
+        return true;
+    if (sent < 0)
+        return send_failed(stream, piece, 1);
+    return queue_unsent(stream, piece, 1, (size_t)sent);
+}
+
+bool weir_stream_send_raw(struct weir_stream *stream, const void *bytes, size_t length)
+{
+    struct iovec piece = {(void *)(uintptr_t)bytes, length};
+    return send_raw(stream, &piece);
 }
 
 bool weir_stream_send(struct weir_stream *stream, const struct iovec *pieces, int count)
@@ -267,6 +296,8 @@ bool weir_stream_send(struct weir_stream *stream, const struct iovec *pieces, in
         return false;
     if (count <= 0)
         return true;
+    if (__builtin_expect(stream->tls != NULL, 0))
+        return weir_tls_write(stream, pieces, count);
     if (weir_stream_unsent(stream) > 0)
         return queue_unsent(stream, pieces, count, 0);
     ssize_t sent = send_retrying(stream->io.fd, pieces, count);
@@ -282,24 +313,31 @@ bool weir_stream_send_bytes(struct weir_stream *stream, const void *bytes, size_
         return false;
     if (length == 0)
         return true;
-    if (weir_stream_unsent(stream) > 0)
-        return queue_unsent(stream, &piece, 1, 0);
-    ssize_t sent = send_retrying(stream->io.fd, &piece, 1);
-    if (__builtin_expect(sent == (ssize_t)length, 1))
-        return true;
-    if (sent < 0)
-        return send_failed(stream, &piece, 1);
-    return queue_unsent(stream, &piece, 1, (size_t)sent);
+    if (__builtin_expect(stream->tls != NULL, 0))
+        return weir_tls_write(stream, &piece, 1);
+    return send_raw(stream, &piece);
+}
+
+void weir_stream_finish(struct weir_stream *stream)
+{
+    if (stream->dead || weir_stream_unsent(stream) > 0)
+        return;
+    if (stream->tls != NULL)
+        weir_tls_finish(stream);
+    if (weir_stream_unsent(stream) == 0)
+        shutdown(stream->io.fd, SHUT_WR);
 }
 
 void weir_stream_pause(struct weir_stream *stream)
 {
     stream->paused = true;
-    adjust_watcher(stream);
+    weir_stream_adjust_watcher(stream);
 }
 
 void weir_stream_resume(struct weir_stream *stream)
 {
     stream->paused = false;
-    adjust_watcher(stream);
+    weir_stream_adjust_watcher(stream);
+    if (stream->tls != NULL)
+        weir_tls_announce_end(stream);
 }

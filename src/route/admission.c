@@ -166,7 +166,7 @@ void admission_refuse(struct client *client, enum weir_reason reason, const char
                      fields.hint);
     if (!writer.failed && weir_stream_send_bytes(&client->base.stream, weir_buffer_bytes(&out),
                                                  weir_buffer_length(&out)))
-        shutdown(client->base.stream.io.fd, SHUT_WR);
+        weir_stream_finish(&client->base.stream);
     weir_buffer_clear(&out);
     client->base.ops->login_ended(&client->base, reason);
 }

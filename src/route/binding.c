@@ -369,7 +369,7 @@ static void end_client(struct client *client, enum weir_reason reason, const cha
     client->input_blocked = false;
     weir_stream_resume(&client->base.stream);
     if (weir_stream_unsent(&client->base.stream) == 0)
-        shutdown(client->base.stream.io.fd, SHUT_WR);
+        weir_stream_finish(&client->base.stream);
 }
 
 void binding_end_client(struct client *client, enum weir_reason reason, const char *text)
@@ -446,7 +446,11 @@ static void linger(struct server *server, enum server_phase phase)
         bury(server, false);
         return;
     }
-    shutdown(server->base.stream.io.fd, SHUT_WR);
+    /* What is unsent belongs to a batch that is over. */
+    if (weir_stream_unsent(&server->base.stream) > 0)
+        shutdown(server->base.stream.io.fd, SHUT_WR);
+    else
+        weir_stream_finish(&server->base.stream);
 }
 
 void binding_lose_server(struct server *server, enum weir_reason reason)

@@ -490,7 +490,7 @@ static void on_ending(struct client *client, unsigned events)
             over = true;
     }
     if (weir_stream_unsent(&client->base.stream) == 0 && (events & WEIR_STREAM_DRAINED))
-        shutdown(client->base.stream.io.fd, SHUT_WR);
+        weir_stream_finish(&client->base.stream);
     if (over) {
         weir_client_close(&client->base);
         router_doom_client(client);

@@ -212,7 +212,7 @@ void weir_router_dismiss(struct weir_router *router, struct weir_client *base)
     client->since = router->loop->now;
     weir_stream_resume(&base->stream);
     if (weir_stream_unsent(&base->stream) == 0)
-        shutdown(base->stream.io.fd, SHUT_WR);
+        weir_stream_finish(&base->stream);
 }
 
 void weir_router_set_console(struct weir_router *router, const struct weir_console_ops *ops,

@@ -30,7 +30,7 @@ void weir_client_refuse_login(struct weir_client *client, enum weir_reason reaso
                          hint);
         if (!writer.failed && weir_stream_send_bytes(&client->stream, weir_buffer_bytes(&out),
                                                      weir_buffer_length(&out)))
-            shutdown(client->stream.io.fd, SHUT_WR);
+            weir_stream_finish(&client->stream);
         weir_buffer_clear(&out);
     }
     client->ops->login_ended(client, reason);
