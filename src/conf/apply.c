@@ -431,7 +431,7 @@ static void check_whole(struct weir_apply *apply, const char *file)
                               "listen_addr and unix_socket_dir are both empty: only socket "
                               "activation can bring clients");
     if (conf->auth_file[0] == '\0' && conf->auth_type != WEIR_AUTH_TYPE_TRUST &&
-        conf->auth_type != WEIR_AUTH_TYPE_ANY)
+        conf->auth_type != WEIR_AUTH_TYPE_ANY && conf->auth_type != WEIR_AUTH_TYPE_HBA)
         weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
                               "auth_file", "empty: no user is known, so nobody can log in");
     check_rules(apply, file);

@@ -307,6 +307,11 @@ int running_run(const char *file)
     if (problem != NULL)
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);
     free(problem);
+    struct weir_hba *rules;
+    if (!rules_read(conf, &rules, &problem))
+        fprintf(stderr, "pgweir: %s\n", problem);
+    free(problem);
+    weir_hba_destroy(rules);
     int status = 1;
     if (load(&running.pq))
         status = ask(&running);

@@ -242,6 +242,46 @@ Test(client_proof, unknown_users_look_like_others)
     free(restarted);
 }
 
+/* Asks, answers with this password, and counts the slices of work; the request's code is *code. */
+static unsigned slices_of_guess(enum weir_auth_method method, const char *secret, uint32_t *code)
+{
+    struct weir_buffer none = {0};
+    weir_client_proof_destroy(proof);
+    weir_buffer_clear(&out);
+    proof = weir_client_proof_create(context, method, "someone", secret);
+    weir_client_proof_imitate(proof, WEIR_SECRET_SCRAM);
+    cr_assert_eq(weir_client_proof_step(proof, NULL, 0, &out), WEIR_AUTH_MORE);
+    *code = weir_get_u32(weir_buffer_bytes(&out) + WEIR_WIRE_HEADER);
+    if (*code != 3)
+        return 0;
+    unsigned slices = 0;
+    enum weir_auth_result result =
+        weir_client_proof_step(proof, (const uint8_t *)"a guess", 8, &none);
+    for (; result == WEIR_AUTH_BUSY; slices++)
+        result = weir_client_proof_work(proof, &none);
+    cr_expect_eq(result, WEIR_AUTH_FAILED);
+    weir_buffer_clear(&none);
+    return slices;
+}
+
+Test(client_proof, unknown_users_look_like_most)
+{
+    uint32_t known, unknown;
+    slices_of_guess(WEIR_AUTH_MD5, SCRAM_SECRET, &known);
+    slices_of_guess(WEIR_AUTH_MD5, NULL, &unknown);
+    cr_expect_eq(known, 10);
+    cr_expect_eq(unknown, 10, "asked for a password in another way: %u", unknown);
+    unsigned work = slices_of_guess(WEIR_AUTH_PLAIN, SCRAM_SECRET, &known);
+    unsigned pretended = slices_of_guess(WEIR_AUTH_PLAIN, NULL, &unknown);
+    cr_expect_eq(known, unknown);
+    cr_expect_gt(work, 1);
+    cr_expect_eq(pretended, work, "%u slices, not %u", pretended, work);
+    /* Known users are not imitations. */
+    slices_of_guess(WEIR_AUTH_MD5, "md500000000000000000000000000000000", &known);
+    cr_expect_eq(known, 5);
+    cr_expect_eq(slices_of_guess(WEIR_AUTH_PLAIN, "plain", &known), 0);
+}
+
 Test(client_proof, malformed_passwords)
 {
     static const enum weir_auth_method methods[] = {WEIR_AUTH_PLAIN, WEIR_AUTH_MD5};

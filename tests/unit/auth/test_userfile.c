@@ -64,6 +64,39 @@ Test(userfile, later_line_replaces)
     weir_user_file_destroy(file);
 }
 
+Test(userfile, usual_kind_of_secret)
+{
+    static const char scram[] =
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    static const char md5[] = "md500000000000000000000000000000000";
+    struct {
+        const char *secrets[4];
+        enum weir_secret_kind usual;
+    } rows[] = {
+        {{"a"}, WEIR_SECRET_PLAIN},
+        {{md5}, WEIR_SECRET_MD5},
+        {{scram}, WEIR_SECRET_SCRAM},
+        {{"a", scram, scram}, WEIR_SECRET_SCRAM},
+        {{"a", scram, md5, md5}, WEIR_SECRET_MD5},
+        {{scram, "a", "b", md5}, WEIR_SECRET_PLAIN},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[1024] = "";
+        for (size_t j = 0; j < 4 && rows[i].secrets[j] != NULL; j++) {
+            size_t length = strlen(text);
+            snprintf(text + length, sizeof(text) - length, "\"u%zu\" \"%s\"\n", j,
+                     rows[i].secrets[j]);
+        }
+        struct weir_user_file *file = parse(text, strlen(text));
+        cr_expect_eq(weir_user_file_usual(file), rows[i].usual, "row %zu", i);
+        weir_user_file_destroy(file);
+    }
+    struct weir_user_file *none = parse("", 0);
+    cr_expect_eq(weir_user_file_usual(NULL), WEIR_SECRET_NONE);
+    weir_user_file_destroy(none);
+}
+
 Test(userfile, empty)
 {
     static const char *const empty[] = {"", "\n", "   ", "; x", "\xef\xbb\xbf", "\n\n#\n"};

@@ -1,0 +1,190 @@
+"""Rules of who may come in: where they are read, when they hold, and what of them is seen."""
+
+import contextlib
+import os
+import signal
+import subprocess
+
+from harness import pgweir, process, wire
+from harness.pgweir import Pgweir
+from harness.scripted import Scripted
+from harness.testing import cases
+
+SECRET = "geheim"
+
+
+def write(daemon, text, name="hba"):
+    with open(os.path.join(daemon.folder, name), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def make(server, rules, start=True, users=None, **settings):
+    settings.setdefault("auth_type", "hba")
+    daemon = Pgweir({"db": server.dsn(), "other": server.dsn()}, start=False,
+                    users=users or {"alice": wire.scram_secret(SECRET)}, **settings)
+    daemon.settings["auth_hba_file"] = os.path.join(daemon.folder, "hba")
+    daemon.write()
+    write(daemon, rules)
+    if start:
+        daemon.start()
+    return daemon
+
+
+@contextlib.contextmanager
+def ruled(rules, **settings):
+    with Scripted() as server, make(server, rules, **settings) as daemon:
+        yield daemon
+
+
+def reload(daemon, rules):
+    """Writes rules and waits for the verdict: True when they hold."""
+    write(daemon, rules)
+    verdicts = ("configuration reloaded", "the old configuration stays")
+    before = [daemon.read_log().count(text) for text in verdicts]
+    daemon.signal(signal.SIGHUP)
+    process.wait_until(lambda: [daemon.read_log().count(text) for text in verdicts] != before,
+                       "the log tells of the reload")
+    return daemon.read_log().count(verdicts[0]) > before[0]
+
+
+def test_the_rule_is_in_the_log():
+    with ruled("include more\nhost db all all scram-sha-256\nhost other alice all reject\n",
+               start=False) as daemon:
+        write(daemon, "# first\nhost db trusted all trust\n", "more")
+        daemon.start()
+        with daemon.client("trusted"), daemon.client(secret=SECRET):
+            daemon.wait_log(r"login succeeded rule=\S+/more:2 method=trust application_name=")
+            daemon.wait_log(r"login succeeded rule=\S+/hba:2 method=scram-sha-256 application_name=")
+        assert daemon.refused(secret="wrong")["C"] == "28P01"
+        daemon.wait_log(r"login failed: rule=\S+/hba:2 method=scram-sha-256 reason=auth_failed")
+        assert daemon.refused(database="other") == {
+            "S": "FATAL", "V": "FATAL", "C": "28000",
+            "M": 'pg_hba.conf rejects connection for host "127.0.0.1", user "alice", '
+                 'database "other", no encryption'}
+        daemon.wait_log(r"login failed: rule=\S+/hba:3 method=reject reason=rule_rejects")
+        assert daemon.refused("bob", "other") == {
+            "S": "FATAL", "V": "FATAL", "C": "28000",
+            "M": 'no pg_hba.conf entry for host "127.0.0.1", user "bob", database "other", '
+                 'no encryption'}
+        daemon.wait_log(r"login failed: reason=rule_missing")
+
+
+def test_a_bad_file_keeps_the_old_rules():
+    with ruled("host db all all trust\n") as daemon, daemon.client() as client:
+        assert not reload(daemon, "host db all all reject\nhost db all all +x trust\n")
+        assert daemon.log_has(f"auth_hba_file: {daemon.folder}/hba:2: "), daemon.tail()
+        with daemon.client() as other:
+            assert other.value("select 1") == "select 1"
+        os.remove(os.path.join(daemon.folder, "hba"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("hba:0: No such file or directory")
+        daemon.client().close()
+        assert reload(daemon, "host db all all reject\n")
+        assert daemon.refused()["C"] == "28000"
+        # Who is in stays in.
+        assert client.value("select 2") == "select 2"
+        assert reload(daemon, "host db all all trust\n")
+        daemon.client().close()
+
+
+def test_an_included_file_is_read_again():
+    with ruled("host db @users all trust\n", start=False) as daemon:
+        write(daemon, "alice", "users")
+        daemon.start()
+        daemon.client().close()
+        assert daemon.refused("bob")["C"] == "28000"
+        write(daemon, "bob", "users")
+        assert reload(daemon, "host db @users all trust\n")
+        daemon.client("bob").close()
+        assert daemon.refused()["C"] == "28000"
+
+
+def test_check_and_start():
+    with Scripted() as server:
+        daemon = make(server, "host all all all trust\nlocal all all peer map=m\n", start=False)
+        status, output = pgweir.run("--check", daemon.ini)
+        assert status == 0 and "# auth_hba_file: 2 rules" in output, output
+        daemon.settings["auth_ident_file"] = os.path.join(daemon.folder, "ident")
+        daemon.write()
+        write(daemon, "m root\n", "ident")
+        write(daemon, "host all all all trust\nhost all all example.org trust\nlocal x\n")
+        for arguments in (["--check", daemon.ini], [daemon.ini]):
+            status, output = pgweir.run(*arguments)
+            assert status == 1, output
+            for place in ("hba:2: refused: \"example.org\"", "hba:3: the line ends", "ident:1: the line ends"):
+                assert f"{daemon.folder}/{place}" in output, output
+
+
+@cases(trust="trust", md5="md5", scram="scram-sha-256")
+def test_rules_of_another_auth_type_are_not_used(auth_type):
+    with Scripted() as server:
+        daemon = make(server, "nonsense\n", start=False, auth_type=auth_type)
+        status, output = pgweir.run("--check", daemon.ini)
+        assert status == 0 and "auth_hba_file: not used" in output, output
+
+
+def test_hba_needs_a_file():
+    daemon = Pgweir({"db": "host=h"}, start=False, auth_type="hba")
+    status, output = pgweir.run("--check", daemon.ini)
+    assert status == 1 and "auth_type: hba needs the setting auth_hba_file" in output, output
+
+
+def test_console_obeys_but_for_its_own_user():
+    folder = process.folder("socket")
+    with ruled("host pgweir boss all scram-sha-256\nhost pgbouncer all all reject\nhost all all all trust\n",
+               users={"boss": SECRET}, admin_users="boss", unix_socket_dir=folder) as daemon:
+        with daemon.client("boss", "pgweir", SECRET) as console:
+            assert console.query("show version").value.startswith("pgweir")
+        daemon.wait_log(r"login succeeded rule=\S+/hba:1 method=scram-sha-256 rights=admin")
+        assert daemon.refused("boss", "pgweir", "wrong")["C"] == "28P01"
+        assert "rejects" in daemon.refused("boss", "pgbouncer", SECRET)["M"]
+        with wire.Client(daemon.port, folder) as client:
+            client.send(wire.startup({"user": "boss", "database": "pgweir"}))
+            assert 'no pg_hba.conf entry for host "[local]"' in client.expect("E").fields["M"]
+        # This one comes as user pgweir, with the daemon's own user id, though no rule is for it.
+        status, output = pgweir.run("--check", "--running", daemon.ini)
+        assert status == 0 and "would change nothing" in output, output
+
+
+def test_reload_by_the_console_says_what_is_wrong():
+    with ruled("host all all all trust\n", admin_users="boss") as daemon:
+        with daemon.client("boss", "pgweir") as console:
+            write(daemon, "host all all all trust\n\nhost all all all none\n")
+            error = console.query("reload").error
+            assert f"{daemon.folder}/hba:3: invalid authentication method" in error["M"], error
+            write(daemon, "host all boss all trust\n")
+            assert console.query("reload").error is None
+        assert daemon.refused()["C"] == "28000"
+
+
+@cases(password=("password", "scram"), md5=("md5", "scram"), md5_md5=("md5", "md5"),
+       scram=("scram-sha-256", "scram"), password_plain=("password", "plain"))
+def test_unknown_users_look_like_known(method, stored):
+    secret = {"plain": SECRET, "md5": wire.md5_secret("alice", SECRET), "scram": wire.scram_secret(SECRET)}[stored]
+
+    def attempt(user):
+        with daemon.connect() as client:
+            client.send(wire.startup({"user": user, "database": "db"}))
+            asked = client.read()
+            return asked.type, asked.body[:4], daemon.refused(user, secret="wrong")["M"].replace(user, "USER")
+
+    with ruled(f"host all all all {method}\n", users={"alice": secret}) as daemon:
+        assert attempt("alice") == attempt("mallory")
+        daemon.client(secret=SECRET).close()
+
+
+def test_peer_is_who_the_system_says():
+    folder = process.folder("socket")
+    with ruled("local all all peer map=m\n", unix_socket_dir=folder, start=False) as daemon:
+        daemon.settings["auth_ident_file"] = os.path.join(daemon.folder, "ident")
+        daemon.write()
+        name = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+        write(daemon, f"m {name} alice\nm nobody bob\n", "ident")
+        daemon.start()
+        with wire.Client(daemon.port, folder).login() as client:
+            assert client.value("select 1") == "select 1"
+        with wire.Client(daemon.port, folder) as client:
+            client.send(wire.startup({"user": "bob", "database": "db"}))
+            got = client.expect("E").fields
+            assert (got["C"], got["M"]) == ("28000", 'Peer authentication failed for user "bob"'), got
+        daemon.wait_log(r"login failed: rule=\S+/hba:1 method=peer reason=peer_failed")
