@@ -522,9 +522,7 @@ void client_relay_event(struct weir_stream *stream, unsigned events)
         on_readable(client);
 }
 
-/* RESET goes back to what the client asked for at its login, which the server does not know: it is
- * applied before anything else of this client. False: the client is held until that is answered. */
-static bool has_own_settings(struct client *client)
+bool client_relay_has_own_settings(struct client *client)
 {
     struct server *server = client->server;
     if (server == NULL || client->base.state != WEIR_CLIENT_ACTIVE ||
@@ -553,7 +551,7 @@ void client_relay_resume(struct weir_task *task)
     }
     uint8_t *bytes;
     size_t length;
-    if (!has_own_settings(client))
+    if (!client_relay_has_own_settings(client))
         return;
     weir_stream_unread(&client->base.stream, &bytes, &length);
     if (length > 0 && relay(client, bytes, length) == STEP_GONE)

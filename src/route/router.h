@@ -415,6 +415,9 @@ void binding_decide(struct weir_router *router, const struct weir_pool_decision 
 void client_relay_event(struct weir_stream *stream, unsigned events);
 /* Looks at the kept input of the client, as if it had just come. */
 void client_relay_resume(struct weir_task *task);
+/* RESET goes back to what the client asked for at its login, which the server does not know: it is
+ * applied before anything else of this client. False: the client is held until that is answered. */
+bool client_relay_has_own_settings(struct client *client);
 void server_relay_event(struct weir_stream *stream, unsigned events);
 /* Everything read has been dealt with: is the server free, or due for its next step? */
 void server_at_rest(struct server *server);

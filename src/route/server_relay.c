@@ -187,6 +187,20 @@ static void wake_client(struct server *server)
     weir_loop_defer(server->router->loop, &client->resume);
 }
 
+/* The transaction had ended before its client was held: when the connection goes back now, what the
+ * client has sent since waits its turn. */
+static void after_learned(struct server *server)
+{
+    struct client *client = server->client;
+    if (client == NULL || client->base.state != WEIR_CLIENT_HELD || server->pins != 0 ||
+        server->destination->settings.pool_mode == WEIR_POOL_SESSION) {
+        wake_client(server);
+        return;
+    }
+    weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    client_relay_has_own_settings(client);
+}
+
 /* Syncs that were sent before the client knew that its command was a COPY are ignored by the server,
  * which reads them as part of the copy data stream. It may have ended the data already, too. */
 static void forget_ignored_syncs(struct server *server)
@@ -331,7 +345,7 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     case PURPOSE_LEARN:
         settings_on_learned(server);
         if (!server->unknown)
-            wake_client(server);
+            after_learned(server);
         break;
     default:
         break;

@@ -45,6 +45,36 @@ def test_pool_timeout_of_a_pipeline():
             assert waiting.value("select 1") == "select 1"
 
 
+@cases(plain={}, own={"TimeZone": "UTC"})  # what the server has anyhow is no difference
+def test_who_goes_on_while_its_state_is_asked_for_waits_as_others(parameters):
+    """What it sends before PostgreSQL has told what its transaction left behind is a request like any
+    other: the one who has waited longer comes first, transaction after transaction."""
+    gate, order = Gate("SELECT name, setting FROM pg_catalog.pg_settings"), []
+
+    def answer(backend, sql):
+        if sql.startswith(gate.word):
+            gate(backend, sql)
+            backend.send(wire.rows_answer(names=("name", "setting")))
+            return True
+        order.append(sql)
+        return False
+
+    with pooled(Scripted(on_query=answer)) as (_, daemon):
+        with daemon.client(**parameters) as busy, daemon.client() as waiting:
+            busy.query("begin")
+            waiting.send(wire.query("select waiting"))
+            time.sleep(0.1)
+            assert busy.query("set work_mem = '5MB'").tags == ["SET"]
+            assert busy.query("commit").status == "I"
+            gate.wait_reached()
+            busy.send(wire.query("select at once"))
+            time.sleep(0.1)
+            gate.open()
+            assert wire.Result(waiting.read_until("Z")).value == "select waiting"
+            assert wire.Result(busy.read_until("Z")).value == "select at once"
+            assert order[-2:] == ["select waiting", "select at once"], order
+
+
 def test_max_waiting():
     with pooled(max_waiting=1) as (_, daemon):
         with daemon.client() as holder, daemon.client() as first, daemon.client() as second:

@@ -188,15 +188,15 @@ public class JdbcDriver {
                 connection.setAutoCommit(false);
                 String client = rewrite + number;
                 try (PreparedStatement insert = connection.prepareStatement("insert into batched values (?, ?, ?)")) {
-                    for (int turn = 0; turn < 6; turn++) {
+                    for (int turn = 0; turn < 20; turn++) {
                         served(client, connection);
-                        for (int n = 0; n < 300; n++) {
+                        for (int n = 0; n < 100; n++) {
                             insert.setString(1, client);
                             insert.setInt(2, turn * 1000 + n);
                             insert.setString(3, "text ".repeat(n % 20));
                             insert.addBatch();
                         }
-                        check(insert.executeBatch().length == 300, "wrong count");
+                        check(insert.executeBatch().length == 100, "wrong count");
                         connection.commit();
                         insert.setString(1, client);
                         insert.setInt(2, turn * 1000 + 500);
@@ -215,7 +215,7 @@ public class JdbcDriver {
                         }
                     }
                 }
-                check(value(connection, "select count(*) from batched where client = '" + client + "'").equals("1800"), "rows lost");
+                check(value(connection, "select count(*) from batched where client = '" + client + "'").equals("2000"), "rows lost");
                 connection.commit();
             }, "reWriteBatchedInserts=" + rewrite);
         }

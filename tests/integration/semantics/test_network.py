@@ -1,12 +1,9 @@
 """The ways in and out: several addresses to listen on, IPv4, IPv6 and Unix sockets on either side."""
-import os
 import threading
 import time
 
 import psycopg
 from support import Skip, Turner, has_ipv6, pool
-
-SOCKETS = f"@pgweir-test-{os.getpid()}"  # abstract: no folder
 
 
 def check_ways(env, ways, server):
@@ -39,18 +36,18 @@ def check_ways(env, ways, server):
     env.assert_no_open_transaction()
 
 
-@pool(pool_size=2, auth="scram", listen_addr="127.0.0.1, 127.0.0.2", unix_socket_dir=SOCKETS)
+@pool(pool_size=2, auth="scram", listen_addr="127.0.0.1, 127.0.0.2", unix_socket_dir="{tmp}")
 def test_several_addresses_and_a_unix_socket(env):
     if env.against == "pgweir":
-        check_ways(env, ["127.0.0.1", "127.0.0.2", SOCKETS], "127.0.0.1")
+        check_ways(env, ["127.0.0.1", "127.0.0.2", str(env.tmp)], "127.0.0.1")
 
 
-@pool(pool_size=2, auth="scram", listen_addr="127.0.0.1, ::1", unix_socket_dir=SOCKETS, entry="host=::1")
+@pool(pool_size=2, auth="scram", listen_addr="127.0.0.1, ::1", unix_socket_dir="{tmp}", entry="host=::1")
 def test_ipv6_on_both_sides(env):
     if not has_ipv6():
         raise Skip("no IPv6 here")
     if env.against == "pgweir":
-        check_ways(env, ["::1", "127.0.0.1", SOCKETS], "::1")
+        check_ways(env, ["::1", "127.0.0.1", str(env.tmp)], "::1")
 
 
 @pool(pool_size=2, auth="scram", listen_addr="*")

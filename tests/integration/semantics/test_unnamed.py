@@ -6,7 +6,7 @@ import asyncio
 import asyncpg
 from differential import compare, plain, readable
 from harness.wire import bind, close, copy_data, copy_done, describe, execute, parse, query, sync, terminate
-from support import Turner, pool
+from support import Skip, Turner, pool
 
 MADE = "drop table if exists facts; create table facts (n int, t text); insert into facts values (1, '5'), (2, '6')"
 ALL, ONE, BARE = "select * from facts", "select t, $1::int from facts where n = $1::int", "select t from facts where n = $1"
@@ -225,6 +225,8 @@ class EndsBatches:
 @pool(pool_size=2)
 def test_asyncpg_between_prepare_and_execute(env):
     """statement_cache_size=0: prepared in one round trip and executed in the next, possibly elsewhere."""
+    if tuple(int(part) for part in asyncpg.__version__.split(".")[:2]) >= (0, 30):
+        raise Skip("asyncpg 0.30 reads rows by the older description, directly too")
     admin = env.admin()
     turner = Turner(env)
 
