@@ -31,9 +31,14 @@ bool weir_operator_is_paused(const struct weir_router *router, const char *datab
 bool weir_operator_is_paused_out(const struct weir_router *router, const char *database);
 /* Undoes pause and kill, and with NULL suspend. */
 enum weir_operator_result weir_operator_resume(struct weir_router *router, const char *database);
+/* Undoes the one pause that was asked for with this `database` and is given up: what others have paused
+ * besides, by name or all, stays so. Nothing when it was resumed meanwhile. */
+void weir_operator_take_pause_back(struct weir_router *router, const char *database);
 /* All reading from clients stops, but for messages that are half through; answers still go out.
  * Clients that log in wait, too; those of the console are served. */
 enum weir_operator_result weir_operator_suspend(struct weir_router *router);
+/* Suspended, whether or not something is half sent still. */
+bool weir_operator_suspends(const struct weir_router *router);
 /* Suspended, and nothing is half sent on any connection. */
 bool weir_operator_is_suspended(const struct weir_router *router);
 

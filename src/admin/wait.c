@@ -26,8 +26,10 @@ static bool is_over(const struct guest *guest)
 /* Somebody has resumed meanwhile: what is waited for will not come. */
 static bool is_undone(const struct guest *guest)
 {
-    return guest->wait == WAIT_PAUSE &&
-           !weir_operator_is_paused(guest->admin->router, guest->wait_database);
+    const struct weir_router *router = guest->admin->router;
+    if (guest->wait == WAIT_SUSPEND)
+        return !weir_operator_suspends(router);
+    return guest->wait == WAIT_PAUSE && !weir_operator_is_paused(router, guest->wait_database);
 }
 
 void wait_begin(struct guest *guest, enum wait wait, const char *database)
@@ -77,7 +79,7 @@ void wait_look(struct weir_admin *admin)
             continue;
         wait_end(guest);
         if (undone)
-            guest_fail(guest, "57014", "PAUSE was ended by a RESUME");
+            guest_fail(guest, "57014", "%s was ended by a RESUME", guest->running->command.tag);
         else
             portal_complete(guest);
         admin_busy(guest);
@@ -103,7 +105,7 @@ void wait_cancel(struct guest *guest)
     }
     bool undo = guest->paused_here && !shared;
     if (undo && guest->wait == WAIT_PAUSE)
-        weir_operator_resume(guest->admin->router, guest->wait_database);
+        weir_operator_take_pause_back(guest->admin->router, guest->wait_database);
     if (undo && guest->wait == WAIT_SUSPEND)
         weir_operator_resume(guest->admin->router, NULL);
     wait_end(guest);

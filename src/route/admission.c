@@ -234,6 +234,8 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
         return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
                       weir_format("no more connections allowed (max_client_conn %d)",
                                   router->conf->max_client_conn));
+    if (router->suspended)
+        weir_stream_pause(&base->stream);
     return access_demand(client, admission);
 }
 
@@ -268,6 +270,8 @@ static void take_settings(struct client *client)
 static void greet(struct client *client)
 {
     struct destination *destination = client->destination;
+    if (client->router->suspended)
+        return; /* greeted when that is over */
     if (client->base.login->replication != NULL) {
         if (destination->database_cap->paused)
             return; /* greeted when it is resumed */
@@ -304,7 +308,7 @@ void admission_greet_paused(struct weir_router *router)
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
         if (client->base.state == WEIR_CLIENT_GREETING && client->destination != NULL &&
-            client->base.login->replication != NULL && client->server == NULL)
+            client->server == NULL && client->waiter.pool == NULL)
             greet(client);
     }
 }

@@ -24,7 +24,7 @@ struct named_cap *destination_database_cap(struct weir_router *router, const cha
     unsigned known = HASH_COUNT(router->database_caps);
     struct named_cap *cap = cap_get(&router->database_caps, name);
     if (HASH_COUNT(router->database_caps) > known) {
-        cap->paused = router->paused;
+        cap->paused = cap->paused_with_all = router->paused;
         cap->disabled = router->disabled;
     }
     return cap;

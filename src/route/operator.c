@@ -62,7 +62,18 @@ static bool set_mark(struct weir_router *router, const char *database, size_t in
 
 static bool set_paused(struct weir_router *router, const char *database, bool value)
 {
-    return set_mark(router, database, offsetof(struct named_cap, paused), &router->paused, value);
+    struct named_cap *cap, *next;
+    bool changed =
+        set_mark(router, database, offsetof(struct named_cap, paused), &router->paused, value);
+    HASH_ITER(hh, router->database_caps, cap, next) {
+        if (database != NULL && strcmp(cap->name, database) != 0)
+            continue;
+        if (database == NULL || !value)
+            cap->paused_with_all = value;
+        if (database != NULL || !value)
+            cap->paused_by_name = value;
+    }
+    return changed;
 }
 
 static bool set_disabled(struct weir_router *router, const char *database, bool value)
@@ -124,10 +135,24 @@ bool weir_operator_is_paused_out(const struct weir_router *router, const char *d
         return false;
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
-        if (is_meant(destination, database) && !weir_list_is_empty(&destination->servers))
+        /* One of all may have been resumed since. */
+        if (is_meant(destination, database) && destination->database_cap->paused &&
+            !weir_list_is_empty(&destination->servers))
             return false;
     }
     return true;
+}
+
+/* Those whose database is not paused any more. */
+static void resume_pools(struct weir_router *router)
+{
+    struct destination *destination, *next;
+    HASH_ITER(hh, router->destinations, destination, next) {
+        if (!destination->database_cap->paused)
+            weir_pool_resume(destination->pool, router->loop->now);
+    }
+    admission_greet_paused(router);
+    router_decide_later(router);
 }
 
 enum weir_operator_result weir_operator_resume(struct weir_router *router, const char *database)
@@ -142,14 +167,27 @@ enum weir_operator_result weir_operator_resume(struct weir_router *router, const
     log_action(router, "resume", database);
     if (suspended)
         operator_end_suspension(router);
-    struct destination *destination, *next;
-    HASH_ITER(hh, router->destinations, destination, next) {
-        if (is_meant(destination, database))
-            weir_pool_resume(destination->pool, router->loop->now);
-    }
-    admission_greet_paused(router);
-    router_decide_later(router);
+    resume_pools(router);
     return WEIR_OPERATOR_DONE;
+}
+
+/* What others have paused, by name or all, stays paused. */
+void weir_operator_take_pause_back(struct weir_router *router, const char *database)
+{
+    if (router->draining || !weir_operator_is_paused(router, database))
+        return;
+    log_action(router, "pause taken back", database);
+    struct named_cap *cap, *next;
+    if (database == NULL)
+        router->paused = false;
+    HASH_ITER(hh, router->database_caps, cap, next) {
+        if (database == NULL)
+            cap->paused_with_all = false;
+        else if (strcmp(cap->name, database) == 0)
+            cap->paused_by_name = false;
+        cap->paused = cap->paused_with_all || cap->paused_by_name;
+    }
+    resume_pools(router);
 }
 
 /* --- suspend --------------------------------------------------------------------------- */
@@ -162,8 +200,12 @@ enum weir_operator_result weir_operator_suspend(struct weir_router *router)
         return WEIR_OPERATOR_ALREADY;
     log_action(router, "suspend", NULL);
     router->suspended = true;
-    weir_list_for(link, &router->logging_in)
-        weir_stream_pause(&weir_container_of(link, struct client, base.link)->base.stream);
+    weir_list_for(link, &router->logging_in) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        /* Whoever has not said what it wants may want the console: admission.c sees to it. */
+        if (client->base.state != WEIR_CLIENT_STARTUP && client->console == NULL)
+            weir_stream_pause(&client->base.stream);
+    }
     weir_list_for(link, &router->clients) {
         struct client *client = weir_container_of(link, struct client, link);
         /* Half a message is read to its end: the relay stops there. */
@@ -193,6 +235,11 @@ void operator_end_suspension(struct weir_router *router)
 static bool is_whole(const struct weir_stream *stream, uint32_t body_left)
 {
     return body_left == 0 && weir_stream_unsent(stream) == 0;
+}
+
+bool weir_operator_suspends(const struct weir_router *router)
+{
+    return router->suspended;
 }
 
 bool weir_operator_is_suspended(const struct weir_router *router)

@@ -292,6 +292,4 @@ void weir_router_accept(void *context, int fd, const struct weir_address *peer)
     weir_usec limit = router->conf->client_login_timeout;
     weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops,
                      limit > 0 ? router->loop->now + limit : 0);
-    if (router->suspended)
-        weir_stream_pause(&client->base.stream);
 }

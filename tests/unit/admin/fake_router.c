@@ -72,6 +72,17 @@ enum weir_operator_result weir_operator_resume(struct weir_router *router, const
     return answer(database);
 }
 
+void weir_operator_take_pause_back(struct weir_router *router, const char *database)
+{
+    fake.resumed++;
+    fake.paused = false;
+}
+
+bool weir_operator_suspends(const struct weir_router *router)
+{
+    return true;
+}
+
 enum weir_operator_result weir_operator_suspend(struct weir_router *router)
 {
     return fake.result;

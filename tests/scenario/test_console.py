@@ -1,0 +1,156 @@
+"""The console where operators and attackers meet it: several at once, leaving, waiting, ending."""
+import contextlib
+
+from common import in_background, pooled
+from harness import process, wire
+
+
+@contextlib.contextmanager
+def administered(**settings):
+    """(server, daemon, login to the console)."""
+    with pooled(admin_users="boss", stats_users="looker", **settings) as (server, daemon), \
+            contextlib.ExitStack() as stack:
+        def console(user="boss", **options):
+            return stack.enter_context(daemon.client(user, "pgweir", **options))
+        yield server, daemon, console
+
+
+def column(console, table, of, **wanted):
+    """What the column has in the one row where the others have the wanted values."""
+    messages = console.query(f"SHOW {table}").messages
+    rows = [dict(zip(described(messages[0]), item.values)) for item in messages if item.type == "D"]
+    found = [row[of] for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert len(found) == 1, (table, wanted, rows)
+    return found[0]
+
+
+def described(message):
+    """Names of a RowDescription."""
+    assert message.type == "T", message
+    names, at = [], 2
+    while at < len(message.body):
+        end = message.body.index(b"\0", at)
+        names.append(message.body[at:end].decode())
+        at = end + 1 + 18
+    return names
+
+
+def waits(console):
+    return int(column(console, "LISTS", "items", list="console_waits"))
+
+
+def wait_for_waits(console, count):
+    process.wait_until(lambda: waits(console) == count, f"{count} commands wait")
+
+
+def paused(console, database="db"):
+    return column(console, "DATABASES", "paused", name=database) == "1"
+
+
+# --- SUSPEND ----------------------------------------------------------------------------------
+
+
+def test_suspend_leaves_the_console_open():
+    """Who suspends and leaves must be able to come back; everybody else waits, and nothing is lost."""
+    with administered() as (_, daemon, console):
+        client, first = daemon.client(), console()
+        assert first.query("SUSPEND").tags == ["SUSPEND"]
+        first.send(wire.terminate())
+        first.expect_closed()
+        fresh = daemon.connect()
+        fresh.send(wire.startup({"user": "alice", "database": "db"}))
+        client.send(wire.query("select 1"))
+        second = console()
+        fresh.expect_silence()
+        client.expect_silence()
+        assert second.query("RESUME").tags == ["RESUME"]
+        assert client.results(1)[0].error is None
+        fresh.finish_login()
+        fresh.query("select 2")
+        fresh.close()
+        client.close()
+
+
+def test_suspend_holds_logins_with_a_password():
+    with pooled(users={"alice": "secret", "boss": "b"}, auth_type="scram-sha-256",
+                admin_users="boss") as (_, daemon):
+        with daemon.client("boss", "pgweir", "b") as first:
+            first.query("SUSPEND")
+        with daemon.connect() as fresh:
+            fresh.send(wire.startup({"user": "alice", "database": "db"}))
+            with daemon.client("boss", "pgweir", "b") as second:
+                process.wait_until(lambda: column(second, "LISTS", "items", list="login_clients") == "1",
+                                   "it logs in")
+                join = in_background(fresh.finish_login, "alice", "secret")
+                assert second.query("RESUME").tags == ["RESUME"]
+                join()
+                assert fresh.value("select 1") is not None
+
+
+def test_suspend_that_waits_is_ended_by_resume():
+    with administered() as (_, daemon, console):
+        client, first, second = daemon.client(), console(), console()
+        long = wire.query("x" * 300000)
+        client.query("begin")
+        client.send(long[:200000])
+        process.wait_until(lambda: int(column(second, "STATS", "total_received", database="db")) > 150000,
+                           "half is there")
+        join = in_background(first.query, "SUSPEND")
+        wait_for_waits(second, 1)
+        assert second.query("RESUME").tags == ["RESUME"]
+        assert join().sqlstate == "57014"
+        client.send(long[200000:])
+        assert client.results(1)[0].error is None
+        client.close()
+
+
+# --- PAUSE ------------------------------------------------------------------------------------
+
+
+def test_pause_of_all_does_not_wait_for_one_that_was_resumed():
+    with administered() as (_, daemon, console):
+        holder, first, second = daemon.client(), console(), console()
+        holder.query("begin")
+        join = in_background(first.query, "PAUSE")
+        wait_for_waits(second, 1)
+        assert second.query("RESUME db").tags == ["RESUME"]
+        assert join().tags == ["PAUSE"]
+        assert holder.query("commit").error is None and holder.query("select 1").error is None
+        assert first.query("RESUME").tags == ["RESUME"]
+        holder.close()
+
+
+def test_a_cancelled_pause_of_all_leaves_what_was_paused_by_name():
+    with administered() as (server, daemon, console):
+        daemon.databases["other"] = server.dsn()
+        daemon.reload()
+        holder, first, second = daemon.client(database="other"), console(), console()
+        assert first.query("PAUSE db").tags == ["PAUSE"]
+        holder.query("begin")
+        join = in_background(first.query, "PAUSE")
+        wait_for_waits(second, 1)
+        assert paused(second, "other") and paused(second, "db")
+        first.cancel()
+        assert join().sqlstate == "57014"
+        assert not paused(second, "other") and paused(second, "db")
+        assert holder.query("commit").error is None and holder.query("select 1").error is None
+        assert second.query("RESUME db").tags == ["RESUME"] and not paused(second)
+        holder.close()
+
+
+def test_a_cancelled_pause_by_name_leaves_the_pause_of_all():
+    with administered() as (_, daemon, console):
+        holder, first, second, third = daemon.client(), console(), console(), console()
+        holder.query("begin")
+        by_name = in_background(first.query, "PAUSE db")
+        wait_for_waits(third, 1)
+        of_all = in_background(second.query, "PAUSE")
+        wait_for_waits(third, 2)
+        first.cancel()
+        assert by_name().sqlstate == "57014"
+        assert paused(third)
+        holder.query("commit")
+        assert of_all().tags == ["PAUSE"]
+        assert third.query("RESUME").tags == ["RESUME"] and not paused(third)
+        assert holder.query("select 1").error is None
+        holder.close()
