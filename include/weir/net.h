@@ -190,6 +190,8 @@ weir_must_check bool weir_listen_address(const struct weir_list *link,
                                          struct weir_address *address);
 /* Closes all; removes own Unix socket files. May be called from on_accept. */
 void weir_listen_close_all(struct weir_list *list);
+/* Closes all but own Unix sockets. */
+void weir_listen_close_public(struct weir_list *list);
 
 /* --- connecting ------------------------------------------------------------------------ */
 

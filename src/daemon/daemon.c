@@ -206,7 +206,9 @@ static void begin_drain(struct daemon *daemon, weir_usec limit)
     daemon->end_at = limit > 0 ? daemon->loop.now + limit : 0;
     weir_log_info(NULL, "shutdown", "draining");
     service_notify("STOPPING=1\nSTATUS=draining");
-    weir_listen_close_all(&daemon->listeners);
+    /* Own Unix sockets stay to the end: the console must be within reach. Others are refused there.
+     * At sockets of the service manager clients wait for the next daemon. */
+    weir_listen_close_public(&daemon->listeners);
     weir_router_drain(daemon->router);
     ev_timer_start(daemon->loop.ev, &daemon->end_check);
 }

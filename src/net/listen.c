@@ -111,6 +111,15 @@ void weir_listen_close_all(struct weir_list *list)
         weir_listener_close(weir_container_of(link, struct weir_listener, link));
 }
 
+void weir_listen_close_public(struct weir_list *list)
+{
+    weir_list_for_safe(link, list) {
+        struct weir_listener *listener = weir_container_of(link, struct weir_listener, link);
+        if (listener->is_tcp || listener->is_inherited)
+            weir_listener_close(listener);
+    }
+}
+
 bool weir_listen_address(const struct weir_list *link, struct weir_address *address)
 {
     const struct weir_listener *listener = weir_container_of(link, struct weir_listener, link);
@@ -129,6 +138,7 @@ bool weir_listen_inherited(struct weir_loop *loop, struct weir_list *list, int f
     if (!weir_socket_set_flags(fd))
         return false;
     struct weir_listener *listener = weir_listener_start(loop, fd, on_accept, context);
+    listener->is_inherited = true;
     weir_list_push_back(list, &listener->link);
     return true;
 }

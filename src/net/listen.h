@@ -13,6 +13,7 @@ struct weir_listener {
     char *path;      /* Unix socket file to remove, or NULL */
     char *lock_path; /* or NULL */
     bool is_tcp;
+    bool is_inherited; /* from the service manager */
     bool *gone; /* set when closed while accepting */
     weir_on_accept *on_accept;
     void *context;

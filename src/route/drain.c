@@ -141,11 +141,13 @@ void weir_router_drain(struct weir_router *router)
 
 bool weir_router_is_drained(const struct weir_router *router)
 {
+    /* Who has been told and has nothing more to get is waited for no longer, nor is who comes only
+     * now and will be refused. */
     weir_list_for(link, &router->logging_in) {
-        if (weir_container_of(link, struct client, base.link)->console == NULL)
+        const struct client *client = weir_container_of(link, struct client, base.link);
+        if (client->console == NULL && weir_stream_unsent(&client->base.stream) > 0)
             return false;
     }
-    /* Who has been told and has nothing more to get is waited for no longer. */
     weir_list_for(link, &router->clients) {
         const struct client *client = weir_container_of(link, struct client, link);
         if (client->base.state != WEIR_CLIENT_ENDING ||

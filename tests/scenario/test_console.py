@@ -1,5 +1,7 @@
 """The console where operators and attackers meet it: several at once, leaving, waiting, ending."""
 import contextlib
+import os
+import signal
 
 from common import in_background, pooled
 from harness import process, wire
@@ -154,3 +156,38 @@ def test_a_cancelled_pause_by_name_leaves_the_pause_of_all():
         assert third.query("RESUME").tags == ["RESUME"] and not paused(third)
         assert holder.query("select 1").error is None
         holder.close()
+
+
+# --- the end ----------------------------------------------------------------------------------
+
+
+def test_the_console_can_be_reached_while_draining():
+    """Over the Unix socket, to the end; whoever else comes there is refused and keeps nothing alive."""
+    with administered(start=False, shutdown_timeout="30") as (_, daemon, console):
+        folder = daemon.folder
+        daemon.settings["unix_socket_dir"] = folder
+        daemon.write()
+        daemon.start()
+        client, stays = daemon.client(), console()
+        client.query("begin")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+        with contextlib.suppress(ConnectionRefusedError):
+            daemon.connect().close()
+            raise AssertionError("TCP is open")
+        with wire.Client(daemon.port, folder) as other:
+            try:
+                other.login("alice", "db")
+                raise AssertionError("let in")
+            except wire.ServerError as refusal:
+                assert refusal.fields["C"] == "57P03", refusal.fields
+        with wire.Client(daemon.port, folder) as fresh:
+            fresh.login("boss", "pgweir")
+            assert column(fresh, "STATE", "value", key="draining") == "yes"
+        assert column(stays, "STATE", "value", key="draining") == "yes"
+        mute = wire.Client(daemon.port, folder)
+        client.query("commit")
+        daemon.wait_exit()
+        assert not os.path.exists(f"{folder}/.s.PGSQL.{daemon.port}")
+        mute.close()
+        client.close()
