@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "weir/text.h"
+
 #define BINARY 1
 
 static const struct {
@@ -46,10 +48,24 @@ static void write_bytes(struct rows *rows, const void *bytes, size_t length)
     weir_write_bytes(&rows->writer, bytes, length);
 }
 
+/* The console says that it speaks UTF-8, and drivers end the session when it does not. Names and
+ * statements are in whatever encoding their client has, and may have been cut. */
+static void write_mended(struct rows *rows, const char *text, size_t length)
+{
+    struct weir_buffer mended = {0};
+    if (!weir_text_mend(&mended, text, length))
+        rows->writer.failed = true;
+    write_bytes(rows, weir_buffer_bytes(&mended), weir_buffer_length(&mended));
+    weir_buffer_clear(&mended);
+}
+
 void rows_bytes(struct rows *rows, const char *text, size_t length)
 {
     weir_require(rows->columns[rows->next].type == COLUMN_TEXT);
-    write_bytes(rows, text, length);
+    if (weir_text_is_whole(text, length))
+        write_bytes(rows, text, length);
+    else
+        write_mended(rows, text, length);
 }
 
 void rows_null(struct rows *rows)

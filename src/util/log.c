@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "journal.h"
-#include "text.h"
 #include "weir/clock.h"
+#include "weir/text.h"
 
 /* Warnings and errors of one call site beyond this many per second are counted, not written: a
  * broken server or a scanning client must not fill the disk. Ordinary events are never dropped. */

@@ -1,4 +1,4 @@
-#include "text.h"
+#include "weir/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +85,31 @@ bool weir_text_escape(struct weir_buffer *out, enum weir_escape how, const char 
     for (size_t at = 0; at < length;) {
         size_t sequence = weir_text_sequence(bytes + at, length - at);
         if (!append_one(out, how, bytes + at, sequence))
+            return false;
+        at += sequence == 0 ? 1 : sequence;
+    }
+    return true;
+}
+
+bool weir_text_is_whole(const char *text, size_t length)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    for (size_t at = 0, sequence; at < length; at += sequence) {
+        sequence = weir_text_sequence(bytes + at, length - at);
+        if (sequence == 0)
+            return false;
+    }
+    return true;
+}
+
+bool weir_text_mend(struct weir_buffer *out, const char *text, size_t length)
+{
+    static const char broken[] = "\xef\xbf\xbd";
+    const unsigned char *bytes = (const unsigned char *)text;
+    for (size_t at = 0; at < length;) {
+        size_t sequence = weir_text_sequence(bytes + at, length - at);
+        if (sequence == 0 ? !weir_buffer_append(out, broken, strlen(broken))
+                          : !weir_buffer_append(out, bytes + at, sequence))
             return false;
         at += sequence == 0 ? 1 : sequence;
     }

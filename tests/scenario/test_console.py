@@ -191,3 +191,37 @@ def test_the_console_can_be_reached_while_draining():
         assert not os.path.exists(f"{folder}/.s.PGSQL.{daemon.port}")
         mute.close()
         client.close()
+
+
+# --- what others chose ------------------------------------------------------------------------
+
+
+def strict_values(message):
+    """Of a DataRow, as a driver reads it: anything but UTF-8 is an error."""
+    at, values = 2, []
+    for _ in range(int.from_bytes(message.body[:2], "big")):
+        length = int.from_bytes(message.body[at:at + 4], "big", signed=True)
+        at += 4
+        if length >= 0:
+            values.append(message.body[at:at + length].decode("utf-8", "strict"))
+            at += length
+    return values
+
+
+def test_rows_are_utf8_whatever_clients_send():
+    """Drivers refuse other bytes: one client could keep every operator from looking."""
+    broken = "\N{REPLACEMENT CHARACTER}"
+    with administered(pool_size=2) as (_, daemon, console):
+        with daemon.connect() as odd, daemon.client() as long:
+            odd.login(b"ali\xffce", "db", application_name=b"caf\xe9 \xc3")
+            odd.query("begin")
+            odd.query(b"select '\xe9\xe8\xff\xfe'")
+            long.query("begin")
+            long.query("select '" + "\N{EURO SIGN}" * 2000 + "'")
+            boss, seen = console(), []
+            for table in ("CLIENTS", "SERVERS", "POOLS", "EVENTS", "USERS", "SOCKETS", "STATS", "DATABASES"):
+                for item in boss.query(f"SHOW {table}").messages:
+                    seen += strict_values(item) if item.type == "D" else []
+            assert f"ali{broken}ce" in seen and f"caf{broken} {broken}" in seen, seen
+            assert f"select '{broken * 4}'" in seen
+            assert any("\N{EURO SIGN}" * 50 in text for text in seen), "the long text is not shown"

@@ -1,4 +1,4 @@
-#include "text.h"
+#include "weir/text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
