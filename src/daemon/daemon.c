@@ -133,7 +133,7 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
     struct weir_user_file *users = NULL;
     struct weir_hba *rules = NULL;
     char *unreadable = NULL;
-    if (!rules_read(conf, &rules, problem)) {
+    if (!web_check(conf, problem) || !rules_read(conf, &rules, problem)) {
         weir_conf_destroy(conf);
         return false;
     }
@@ -279,7 +279,13 @@ static bool console_set(void *context, const char *name, const char *value, char
 {
     struct daemon *daemon = context;
     struct weir_conf *conf = weir_conf_with(daemon->conf, name, value, problem);
-    return conf != NULL && follow(daemon, conf, problem);
+    if (conf == NULL || !follow(daemon, conf, problem))
+        return false;
+    if (strcmp(name, "http_listen") != 0 || web_follows(&daemon->web, conf))
+        return true;
+    *problem = weir_strdup("http_listen: cannot listen there, as the log says; the pages stay where "
+                           "they were");
+    return false;
 }
 
 static struct weir_conf *console_read(void *context, char **problem)

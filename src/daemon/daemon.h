@@ -108,14 +108,16 @@ struct web {
     char *listen;           /* what is in force */
 };
 
-/* Whether http_listen can be understood; a message on stderr when not. */
-bool web_check(const struct weir_conf *conf);
+/* Whether http_listen can be understood; if not, *problem says why, to be freed. */
+bool web_check(const struct weir_conf *conf, char **problem);
 /* False with a message on stderr when a place that the file names cannot be listened to; when it is
  * the default's, a warning in the log is all. */
 bool web_start(struct web *web, struct weir_loop *loop, const struct weir_router *router,
                const struct weir_conf *conf);
 /* After a reload. */
 void web_follow(struct web *web, const struct weir_conf *conf);
+/* The pages are where `conf` wants them. */
+bool web_follows(const struct web *web, const struct weir_conf *conf);
 /* Before the router is destroyed; also when it was never started. */
 void web_stop(struct web *web);
 

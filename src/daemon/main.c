@@ -34,11 +34,15 @@ static int check(const struct options *options)
     if (conf == NULL)
         return 1;
     weir_conf_print(conf, stdout);
-    int status = web_check(conf) ? 0 : 1;
+    char *problem = NULL;
+    int status = web_check(conf, &problem) ? 0 : 1;
+    if (problem != NULL)
+        fprintf(stderr, "%s: %s\n", weir_conf_where(conf, "http_listen"), problem);
+    free(problem);
     if (!rules_check(conf))
         status = 1;
     if (conf->auth_file[0] != '\0') {
-        char *problem = NULL;
+        problem = NULL;
         struct weir_user_file *users = weir_user_file_read(conf->auth_file, &problem);
         if (users == NULL) {
             fprintf(stderr, "pgweir: auth_file: %s\n", problem);

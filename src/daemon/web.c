@@ -8,14 +8,19 @@
 #include "weir/log.h"
 #include "weir/memory.h"
 
-bool web_check(const struct weir_conf *conf)
+bool web_check(const struct weir_conf *conf, char **problem)
 {
-    char *problem = NULL;
-    if (conf->http_listen[0] == '\0' || weir_http_check(conf->http_listen, &problem))
+    char *text = NULL;
+    if (conf->http_listen[0] == '\0' || weir_http_check(conf->http_listen, &text))
         return true;
-    fprintf(stderr, "%s: http_listen: %s\n", weir_conf_where(conf, "http_listen"), problem);
-    free(problem);
+    *problem = weir_format("http_listen: %s", text);
+    free(text);
     return false;
+}
+
+bool web_follows(const struct web *web, const struct weir_conf *conf)
+{
+    return strcmp(web->listen, conf->http_listen) == 0;
 }
 
 static void note_listening(const struct web *web)

@@ -14,7 +14,7 @@ struct weir_listener {
     char *lock_path; /* or NULL */
     bool is_tcp;
     bool is_inherited; /* from the service manager */
-    bool *gone; /* set when closed while accepting */
+    bool *gone;        /* set when closed while accepting */
     weir_on_accept *on_accept;
     void *context;
 };

@@ -48,10 +48,10 @@ struct named_cap {
     struct weir_pool_cap servers;
     int client_limit; /* 0: none */
     int clients;
-    bool paused;   /* of a database: its pools, and those that are created later, give nothing */
-    bool paused_by_name;  /* why it is paused: one of these, or both */
+    bool paused; /* of a database: its pools, and those that are created later, give nothing */
+    bool paused_by_name; /* why it is paused: one of these, or both */
     bool paused_with_all;
-    bool disabled; /* of a database: no new logins */
+    bool disabled;                 /* of a database: no new logins */
     struct weir_list destinations; /* of a database: destination.by_database; else not linked */
     struct database_stats *stats;  /* of a database, else NULL */
     char name[];

@@ -225,3 +225,23 @@ def test_rows_are_utf8_whatever_clients_send():
             assert f"ali{broken}ce" in seen and f"caf{broken} {broken}" in seen, seen
             assert f"select '{broken * 4}'" in seen
             assert any("\N{EURO SIGN}" * 50 in text for text in seen), "the long text is not shown"
+
+
+# --- SET --------------------------------------------------------------------------------------
+
+
+def test_set_of_a_place_that_cannot_be_listened_at():
+    """What SET has answered is in force; what it has refused is not."""
+    place = f"127.0.0.1:{process.free_port()}"
+    with administered(http_listen=place) as (_, daemon, console):
+        boss = console()
+        assert boss.query("SET http_listen = 'nonsense'").sqlstate == "22023"
+        assert column(boss, "CONFIG", "value", key="http_listen") == place
+        busy = f"127.0.0.1:{daemon.port}"
+        assert boss.query(f"SET http_listen = '{busy}'").sqlstate == "22023"
+        assert boss.query("SET pool_size = 3").tags == ["SET"]
+        assert boss.query("RELOAD").tags == ["RELOAD"]
+        daemon.settings["http_listen"] = "nonsense"
+        daemon.write()
+        assert boss.query("RELOAD").sqlstate == "F0000"
+        assert column(boss, "CONFIG", "value", key="http_listen") == place
