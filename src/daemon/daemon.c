@@ -283,8 +283,9 @@ static bool console_set(void *context, const char *name, const char *value, char
         return false;
     if (strcmp(name, "http_listen") != 0 || web_follows(&daemon->web, conf))
         return true;
-    *problem = weir_strdup("http_listen: cannot listen there, as the log says; the pages stay where "
-                           "they were");
+    *problem =
+        weir_strdup("http_listen: cannot listen there, as the log says; the pages stay where "
+                    "they were");
     return false;
 }
 
