@@ -464,7 +464,7 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         return;
     }
     bool asked = reason == WEIR_REASON_POOL_ASKED || reason == WEIR_REASON_POOL_PAUSED ||
-                 reason == WEIR_REASON_DATABASE_KILLED;
+                 reason == WEIR_REASON_DATABASE_KILLED || reason == WEIR_REASON_SHUTDOWN;
     if (server->phase == SERVER_LEARNING && !asked) {
         destination_learning_failed(server, reason);
         return;

@@ -214,8 +214,7 @@ static void close_everything(struct weir_router *router)
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         while ((link = weir_list_first(&destination->servers)) != NULL)
-            binding_lose_server(weir_container_of(link, struct server, link),
-                                WEIR_REASON_POOL_ASKED);
+            binding_lose_server(weir_container_of(link, struct server, link), WEIR_REASON_SHUTDOWN);
     }
 }
 
