@@ -33,14 +33,15 @@ static bool is_letter(char character)
     return lower >= 'a' && lower <= 'z';
 }
 
-/* An escape at `at` (the backslash) that means the same in both; its length, else 0. */
+/* An escape at `at` (the backslash) that means the same in both; its length, else 0. References back
+ * do not, when what they refer to is repeated. */
 static size_t take_escape(const char *at, bool inside_brackets)
 {
     char letter = at[1];
     if (letter == '\0')
         return 0;
     if (is_digit(letter))
-        return inside_brackets || letter == '0' || is_digit(at[2]) ? 0 : 2;
+        return 0;
     if (is_letter(letter))
         return strchr(inside_brackets ? "dswafnrt" : "dswDSWafnrt", letter) != NULL ? 2 : 0;
     return (unsigned char)letter < 0x80 ? 2 : 0;

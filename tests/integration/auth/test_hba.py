@@ -6,6 +6,7 @@ login there is pgweir, or PostgreSQL for what pgweir leaves to it (roles and dat
 import contextlib
 import os
 import pwd
+import random
 import re
 import signal
 
@@ -276,3 +277,72 @@ def test_same_lines_are_read(env):
         assert judged == lines_of(BAD_LINES), set(judged) ^ set(lines_of(BAD_LINES))
         assert good >= len(lines_of(GOOD_LINES)), good
         reference.hba(TRUST, reload=False)
+
+
+PATTERNS = r"""
+^ab$ a|b ^(a|b)+$ a*?b ^a{2}$ ^a{2,}b ^a{1,2}?$ [ab]c [^a] ^[]a]+$ ^[[:alpha:]]+$ ^[\]a]+$ ^\d+$ \s ^\w+$ \. \D \W \S
+^(?:ab)+$ a(?=b) ^a(?!b) {a} ^[a-c_0-1]+$ ^[\d\-]+$ ^(a?)*$ ^a?b?$ . ^.$ $ ^ ab|^1 (a|ab)(c|bcd)? ^(ab|a)(bc)?$
+^(a*)(ab)*$ [-a] [a-] x* ^\a ^[\w]+$ a{0} ^a{0,1}$ (((a))) ()a | a| ^(|a)$
+"""
+SUBJECTS = ["a", "b", "ab", "aa", "aab", "abc", "abcd", "ba", "11", "a1", "a-b", "a.b", "a b", "]a", "a]", "{a}", "_c", "aba",
+            "abab", "b b", "-", "1-1", "d", "x\n", "a\nb", "\n", "w", "bb"]
+PIECES = ["a", "b", "ab", "1", ".", "\\d", "\\w", "\\s", "[ab]", "[^a]", "[[:digit:]b]", "\\.", "^", "$", "-", "]", "}"]
+QUANTIFIERS = ["*", "+", "?", "*?", "+?", "??", "{2}", "{1,}", "{0,2}", "{1,2}?"]
+
+
+def made_up(chance, depth=0):
+    """A regular expression by chance; not each is one."""
+    text = ""
+    for _ in range(chance.randint(1, 4)):
+        if depth < 2 and chance.random() < 0.25:
+            text += chance.choice(["(", "(", "(?:", "(?=", "(?!"]) + made_up(chance, depth + 1) + ")"
+        else:
+            text += chance.choice(PIECES)
+        if chance.random() < 0.35:
+            text += chance.choice(QUANTIFIERS)
+        if chance.random() < 0.15:
+            text += "|"
+    return text
+
+
+def matches(reference, pattern):
+    """The subjects that PostgreSQL finds the pattern in; None when it takes it for none."""
+    try:
+        rows = reference.sql("select n from unnest(array[%s]) with ordinality as s (t, n) where t ~ '%s' collate \"C\""
+                             % (", ".join("'%s'" % subject for subject in SUBJECTS), pattern))
+    except wire.ServerError as error:
+        assert error.sqlstate == "2201B", error
+        return None
+    return {SUBJECTS[int(number) - 1] for number, in rows}
+
+
+@pool(seconds=240)
+def test_regular_expressions_mean_the_same(env):
+    if env.against != "pgweir":
+        raise Skip("it starts its own")
+    chance = random.Random(16)
+    patterns = PATTERNS.split() + [made_up(chance) for _ in range(300)]
+    with postgres.Postgres(hba=TRUST) as reference:
+        daemon = pgweir.Pgweir({"db": "host=127.0.0.1"}, start=False, auth_type="hba", log_level="warning")
+        daemon.settings["auth_hba_file"] = os.path.join(daemon.folder, "hba")
+        daemon.write()
+        taken = {}
+        for at in range(0, len(patterns), 18):  # pgweir does not name more than 20 at once
+            some = patterns[at:at + 18]
+            write_rules(daemon, "".join(f'host all "/{pattern}" all reject\n' for pattern in some))
+            refused = refused_lines(daemon)
+            taken.update({at + number: pattern for number, pattern in enumerate(some) if number + 2 not in refused})
+        write_rules(daemon, "".join(f'host p{number} "/{pattern}" all reject\n' for number, pattern in taken.items()))
+        with daemon:
+            daemon.start()
+            compared = 0
+            for number, pattern in taken.items():
+                expected = matches(reference, pattern)
+                if expected is None:
+                    continue  # the file would not be read there
+                found = {subject for subject in SUBJECTS
+                         if "rejects" in outcome(daemon.port, "127.0.0.1", subject, f"p{number}", None)[1]}
+                assert found == expected, (pattern, found ^ expected)
+                compared += 1
+        assert set(range(len(PATTERNS.split()))) <= set(taken), "a pattern that both understand was refused"
+        assert compared > 200, (compared, len(taken))
