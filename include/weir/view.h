@@ -212,9 +212,10 @@ struct weir_view_prepared {
     int servers;    /* connections that have it prepared now */
     uint64_t binds; /* since it is known */
 };
-void weir_view_prepared(const struct weir_router *router,
-                        void (*each)(void *context, const struct weir_view_prepared *row),
-                        void *context);
+/* In portions, as weir_view_clients_some: clients can make any number of them. */
+bool weir_view_prepared_some(const struct weir_router *router, uint64_t *at, size_t limit,
+                             void (*each)(void *context, const struct weir_view_prepared *row),
+                             void *context);
 
 /* The last events of pools, newest first; kept in a ring of fixed size. */
 struct weir_view_event {

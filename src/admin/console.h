@@ -28,6 +28,7 @@
 #define GUESTS_MAX     100               /* clients of the console */
 #define WAITS_MAX      16                /* commands that wait */
 #define STEPS_PER_TURN 32                /* messages or statements of one client */
+#define TURN_USEC      2000              /* and when they take longer than this, fewer */
 
 struct weir_admin {
     struct weir_loop *loop;

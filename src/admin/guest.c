@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "console.h"
+#include "weir/clock.h"
 #include "weir/memory.h"
 
 /* What the input holds next. */
@@ -288,7 +289,9 @@ void guest_work(struct guest *guest)
 {
     int steps = 0;
     bool more = true;
-    while (more && guest->state != GUEST_LEFT && has_room(guest) && steps++ < STEPS_PER_TURN)
+    weir_usec begin = weir_clock_now();
+    while (more && guest->state != GUEST_LEFT && has_room(guest) && steps++ < STEPS_PER_TURN &&
+           weir_clock_now() - begin < TURN_USEC)
         more = step(guest);
     if (guest->state != GUEST_LEFT && !send_output(guest))
         guest_dismiss(guest);

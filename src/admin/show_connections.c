@@ -11,6 +11,7 @@
 #include "weir/view.h"
 
 #define CLIENTS_PER_SLICE 250
+#define TEXTS_PER_SLICE   250
 
 /* Bytes of a statement that are shown. */
 #define STATEMENT_MAX 1024
@@ -306,6 +307,6 @@ static void show_text(void *context, const struct weir_view_prepared *row)
 
 bool show_prepared(struct walk *walk)
 {
-    weir_view_prepared(walk->admin->router, show_text, walk);
-    return true;
+    return !weir_view_prepared_some(walk->admin->router, &walk->portal->at, TEXTS_PER_SLICE,
+                                    show_text, walk);
 }

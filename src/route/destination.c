@@ -143,6 +143,7 @@ struct destination *destination_get(struct weir_router *router, const char *data
     weir_list_init(&destination->servers);
     destination->database_cap = destination_database_cap(router, database);
     destination->user_cap = cap_get(&router->user_caps, user);
+    destination->user_cap->pools++;
     stats_begin_pool(destination);
     destination_configure(destination);
     struct weir_pool_cap *const caps[3] = {&destination->database_cap->servers,
@@ -157,6 +158,7 @@ struct destination *destination_get(struct weir_router *router, const char *data
 void destination_destroy(struct destination *destination)
 {
     HASH_DEL(destination->router->destinations, destination);
+    destination->user_cap->pools--;
     stats_end_pool(destination);
     weir_pool_destroy(destination->pool);
     admission_forget_greetings(destination);

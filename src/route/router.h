@@ -48,6 +48,7 @@ struct named_cap {
     struct weir_pool_cap servers;
     int client_limit; /* 0: none */
     int clients;
+    int pools;   /* of a user */
     bool paused; /* of a database: its pools, and those that are created later, give nothing */
     bool paused_by_name; /* why it is paused: one of these, or both */
     bool paused_with_all;

@@ -111,17 +111,6 @@ static bool is_in_file(const struct weir_router *router, const char *name)
     return router->users != NULL && weir_user_file_find(router->users, name) != NULL;
 }
 
-/* A user's cap lives on when its pools are gone. */
-static bool has_pool(const struct weir_router *router, const struct named_cap *user)
-{
-    const struct destination *destination, *next;
-    HASH_ITER(hh, router->destinations, destination, next) {
-        if (destination->user_cap == user)
-            return true;
-    }
-    return false;
-}
-
 void weir_view_users(const struct weir_router *router,
                      void (*each)(void *context, const struct weir_view_user *row), void *context)
 {
@@ -134,8 +123,9 @@ void weir_view_users(const struct weir_router *router,
         weir_user_file_walk(router->users, show_user_of_file, &walk);
     const struct named_cap *cap, *next;
     HASH_ITER(hh, router->user_caps, cap, next) {
-        if (!weir_conf_has_user(router->conf, cap->name) && !is_in_file(router, cap->name) &&
-            has_pool(router, cap))
+        /* A user's cap lives on when its pools are gone. */
+        if (cap->pools > 0 && !weir_conf_has_user(router->conf, cap->name) &&
+            !is_in_file(router, cap->name))
             show_user(&walk, cap->name);
     }
 }

@@ -245,3 +245,27 @@ def test_set_of_a_place_that_cannot_be_listened_at():
         daemon.write()
         assert boss.query("RELOAD").sqlstate == "F0000"
         assert column(boss, "CONFIG", "value", key="http_listen") == place
+
+
+# --- much of it -------------------------------------------------------------------------------
+
+
+def test_prepared_texts_come_in_slices_and_each_once():
+    with administered() as (_, daemon, console), daemon.client() as client:
+        client.send(*(wire.parse(f"select {number}", f"s{number}") for number in range(1200)), wire.sync())
+        assert client.results(1)[0].error is None
+        result = console().query("SHOW PREPARED")
+        assert result.tags == ["SHOW"] and len({row[0] for row in result.rows}) == len(result.rows) == 1200
+
+
+def test_a_long_batch_of_commands_is_answered_in_order():
+    """More than one turn of the loop takes, pipelined in both protocols."""
+    with administered() as (_, daemon, console), daemon.client() as client:
+        client.query("select 1")
+        boss = console("looker")
+        many = boss.query("EXPLAIN POOL db.alice;" * 300 + "SHOW VERSION")
+        assert many.tags == ["EXPLAIN"] * 300 + ["SHOW"]
+        boss.send(*(wire.batch("SHOW POOLS") for _ in range(200)), wire.query("KILL db"))
+        results = boss.results(201)
+        assert [result.tags for result in results[:200]] == [["SHOW"]] * 200
+        assert results[200].sqlstate == "42501"

@@ -214,12 +214,13 @@ void weir_view_pins(const struct weir_router *router,
     each(context, &row);
 }
 
-void weir_view_prepared(const struct weir_router *router,
-                        void (*each)(void *context, const struct weir_view_prepared *row),
-                        void *context)
+bool weir_view_prepared_some(const struct weir_router *router, uint64_t *at, size_t limit,
+                             void (*each)(void *context, const struct weir_view_prepared *row),
+                             void *context)
 {
     const struct weir_view_prepared row = {.text = "select", .length = 6};
     each(context, &row);
+    return false;
 }
 
 void weir_view_events(const struct weir_router *router,

@@ -101,7 +101,9 @@ static void look_at_pins(void)
 static void look_at_prepared(void)
 {
     memset(&seen, 0, sizeof(seen));
-    weir_view_prepared(world.router, see_prepared, &seen);
+    uint64_t at = 0;
+    while (weir_view_prepared_some(world.router, &at, 1, see_prepared, &seen))
+        ;
 }
 
 static void copy_stats(void *context, const struct weir_view_stats *row)
