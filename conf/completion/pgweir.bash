@@ -10,13 +10,16 @@ _pgweir()
         mapfile -t COMPREPLY < <(compgen -u -- "$current")
         return
         ;;
+    --lookup)
+        return
+        ;;
     -o | --output)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
     esac
     if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-d --daemon -u --user -t --check --running --import -o --output -v --verbose -q --quiet -V --version -h --help' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '-d --daemon -u --user -t --check --running --lookup --import -o --output -v --verbose -q --quiet -V --version -h --help' -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -f -X '!*.ini' -- "$current"; compgen -d -- "$current")
     fi

@@ -106,6 +106,11 @@ enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, co
 /* After BUSY: one slice of work (well below 1 ms). */
 enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
                                              struct weir_buffer *out);
+/* After FAILED: holds what the client has answered against another secret of the same user (NULL:
+ * unknown). It cannot succeed when the exchange does not fit: a SCRAM challenge has the salt of the
+ * secret that it was made from. */
+enum weir_auth_result weir_client_proof_again(struct weir_client_proof *proof, const char *secret,
+                                              struct weir_buffer *out);
 /* After BROKEN: English text for the error message. */
 const char *weir_client_proof_problem(const struct weir_client_proof *proof);
 /* After OK: what the client's own login lets pgweir prove to a server (plain password, or the SCRAM

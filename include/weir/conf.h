@@ -59,6 +59,9 @@ struct weir_pool_settings {
     weir_usec cancel_wait_timeout;
     weir_usec log_slow_queries; /* 0: off */
     enum weir_echo echo_pool;
+    const char *auth_user; /* "": users are not looked up in a database */
+    const char *auth_query;
+    const char *auth_dbname; /* "": the server database of the line asked for */
 };
 
 struct weir_conf_host {

@@ -22,6 +22,7 @@ struct weir_conf {
     char *auth_file; /* "" = none */
     char *auth_hba_file;
     char *auth_ident_file;
+    weir_usec auth_query_cache;
     char *admin_users;
     char *stats_users;
 

@@ -21,6 +21,7 @@
 
 enum weir_client_state {
     WEIR_CLIENT_STARTUP,  /* waiting for a startup packet */
+    WEIR_CLIENT_LOOKUP,   /* its secret is being looked up */
     WEIR_CLIENT_PROVING,  /* authentication exchange */
     WEIR_CLIENT_DERIVING, /* key derivation under way */
     WEIR_CLIENT_GREETING, /* authenticated, waits for what only a server connection can tell */
@@ -40,6 +41,7 @@ struct weir_admission {
     enum weir_auth_method method;
     const char *secret;          /* NULL: unknown user; valid during the call */
     enum weir_secret_kind usual; /* what an unknown user is made to look like */
+    bool later;                  /* set by admit: not known yet, weir_client_admitted will say */
 };
 
 /* What the room above does. `client` may be closed by it in every call but admit. */
@@ -47,6 +49,9 @@ struct weir_session_ops {
     /* The startup packet is understood: login->database, ->user and so on are set. False: refused
      * with login->refusal and login->refusal_text set. */
     bool (*admit)(struct weir_client *client, struct weir_admission *admission);
+    /* Its proof does not fit the secret it was admitted with. True: that may be an old one, and
+     * weir_client_recheck will say, from a later call. NULL is false. */
+    bool (*recheck)(struct weir_client *client);
     /* Authenticated. The login struct is still there and is freed by weir_client_login_free. */
     void (*logged_in)(struct weir_client *client);
     /* A CancelRequest came on this connection, which is closed afterwards. */
@@ -91,6 +96,10 @@ struct weir_client {
 void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,
                       struct weir_auth_context *auth, const struct weir_session_ops *ops,
                       weir_usec deadline);
+/* The login goes on after an admit that was for later. The client may be closed afterwards. */
+void weir_client_admitted(struct weir_client *client, const struct weir_admission *admission);
+/* And after a recheck: its proof is held against this secret (NULL: no such user). */
+void weir_client_recheck(struct weir_client *client, const char *secret);
 /* Frees the login struct, wiping secrets. No-op when there is none. */
 void weir_client_login_free(struct weir_client *client);
 /* Closes the stream; the struct stays the owner's. Idempotent. */

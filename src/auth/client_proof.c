@@ -29,7 +29,9 @@ struct weir_client_proof {
     enum proof_state state;
     char *user;
     char *secret;
-    char *offer; /* the clear-text password that the client sent */
+    char *offer;               /* the clear-text password or MD5 response that the client sent */
+    enum proof_state answered; /* the state in which its last answer came */
+    bool made_up;              /* the SCRAM challenge has a salt of our own */
     const char *problem;
     uint8_t md5_salt[4];
     struct weir_scram_secret verifier; /* of a SCRAM secret; made up for other kinds */
@@ -113,6 +115,7 @@ static enum weir_auth_result ask_md5(struct weir_client_proof *proof, struct wei
  */
 static void make_up_verifier(struct weir_client_proof *proof)
 {
+    proof->made_up = true;
     weir_auth_salt_for(proof->context, proof->user, proof->made_salt_bytes);
     proof->verifier.salt = proof->made_salt;
     proof->verifier.salt_length =
@@ -228,14 +231,10 @@ static enum weir_auth_result pretend_to_compare(struct weir_client_proof *proof)
     return WEIR_AUTH_BUSY;
 }
 
-static enum weir_auth_result take_password(struct weir_client_proof *proof, const uint8_t *body,
-                                           size_t length)
+static enum weir_auth_result judge_password(struct weir_client_proof *proof)
 {
     char digest[WEIR_SECRET_MD5_LENGTH + 1];
-    const char *answer = length > PASSWORD_MAX + 1 ? NULL : read_answer(body, length);
-    if (!answer)
-        return broken(proof, "malformed password message");
-    proof->offer = weir_strdup(answer);
+    const char *answer = proof->offer;
     /* PostgreSQL has no empty passwords: who sends one means to have none. */
     if (!*answer)
         return failed(proof);
@@ -256,15 +255,11 @@ static enum weir_auth_result take_password(struct weir_client_proof *proof, cons
     return judge_offer(proof, equal_text(answer, proof->user) && false);
 }
 
-static enum weir_auth_result take_md5(struct weir_client_proof *proof, const uint8_t *body,
-                                      size_t length)
+static enum weir_auth_result judge_md5(struct weir_client_proof *proof)
 {
     char secret[WEIR_SECRET_MD5_LENGTH + 1];
     char expected[WEIR_SECRET_MD5_LENGTH + 1];
-    const char *answer = length > PASSWORD_MAX + 1 ? NULL : read_answer(body, length);
-    if (!answer)
-        return broken(proof, "malformed password message");
-
+    const char *answer = proof->offer;
     if (proof->kind == WEIR_SECRET_MD5)
         memcpy(secret, proof->secret, sizeof(secret));
     else
@@ -283,6 +278,18 @@ static enum weir_auth_result take_md5(struct weir_client_proof *proof, const uin
     else
         proof->credentials.password = weir_strdup(proof->secret);
     return WEIR_AUTH_OK;
+}
+
+/* One string, kept, that answers a question for a clear-text password or an MD5 response. */
+static enum weir_auth_result take_text(struct weir_client_proof *proof, const uint8_t *body,
+                                       size_t length)
+{
+    const char *answer = length > PASSWORD_MAX + 1 ? NULL : read_answer(body, length);
+    if (!answer)
+        return broken(proof, "malformed password message");
+    proof->offer = weir_strdup(answer);
+    proof->answered = proof->state;
+    return proof->state == PROOF_MD5 ? judge_md5(proof) : judge_password(proof);
 }
 
 /* --- SCRAM ----------------------------------------------------------------------------- */
@@ -374,15 +381,8 @@ static enum weir_auth_result judge_plain_secret(struct weir_client_proof *proof,
     return judge_scram(proof, out);
 }
 
-static enum weir_auth_result take_scram_final(struct weir_client_proof *proof, const char *text,
-                                              size_t length, struct weir_buffer *out)
+static enum weir_auth_result derive_secret(struct weir_client_proof *proof, struct weir_buffer *out)
 {
-    const char *problem = weir_scram_server_finish(&proof->scram, text, length);
-    if (problem)
-        return broken(proof, problem);
-    if (proof->kind != WEIR_SECRET_PLAIN)
-        return judge_scram(proof, out);
-
     struct weir_scram_keys keys;
     proof->derivation = weir_derivation_start(proof->context, proof->secret, proof->made_salt_bytes,
                                               WEIR_AUTH_SALT_BYTES, WEIR_AUTH_ITERATIONS, &keys);
@@ -390,6 +390,16 @@ static enum weir_auth_result take_scram_final(struct weir_client_proof *proof, c
         return judge_plain_secret(proof, &keys, out);
     proof->state = PROOF_DERIVE_SECRET;
     return WEIR_AUTH_BUSY;
+}
+
+static enum weir_auth_result take_scram_final(struct weir_client_proof *proof, const char *text,
+                                              size_t length, struct weir_buffer *out)
+{
+    const char *problem = weir_scram_server_finish(&proof->scram, text, length);
+    if (problem)
+        return broken(proof, problem);
+    proof->answered = PROOF_SCRAM_FINAL;
+    return proof->kind == WEIR_SECRET_PLAIN ? derive_secret(proof, out) : judge_scram(proof, out);
 }
 
 /* --- the face ----------------------------------------------------------------------------------
@@ -405,9 +415,8 @@ enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, co
 
     switch (proof->state) {
     case PROOF_PASSWORD:
-        return take_password(proof, body, length);
     case PROOF_MD5:
-        return take_md5(proof, body, length);
+        return take_text(proof, body, length);
     case PROOF_MECHANISM:
         return take_mechanism(proof, body, length, out);
     case PROOF_SCRAM_FIRST:
@@ -442,6 +451,34 @@ enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
     weir_derivation_release(proof->derivation);
     proof->derivation = NULL;
     return result;
+}
+
+static void replace_secret(struct weir_client_proof *proof, const char *secret)
+{
+    if (proof->secret)
+        weir_wipe(proof->secret, strlen(proof->secret));
+    free(proof->secret);
+    proof->kind = weir_secret_kind_of(secret);
+    proof->secret = proof->kind == WEIR_SECRET_NONE ? NULL : weir_strdup(secret);
+}
+
+enum weir_auth_result weir_client_proof_again(struct weir_client_proof *proof, const char *secret,
+                                              struct weir_buffer *out)
+{
+    weir_require(proof->state == PROOF_OVER && !proof->derivation);
+    replace_secret(proof, secret);
+    switch (proof->answered) {
+    case PROOF_PASSWORD:
+        return judge_password(proof);
+    case PROOF_MD5:
+        return proof->kind == WEIR_SECRET_SCRAM ? failed(proof) : judge_md5(proof);
+    case PROOF_SCRAM_FINAL:
+        /* `verifier` points into the secret that is gone; a salt of our own serves any password. */
+        return proof->made_up && proof->kind == WEIR_SECRET_PLAIN ? derive_secret(proof, out)
+                                                                  : failed(proof);
+    default:
+        return failed(proof);
+    }
 }
 
 const char *weir_client_proof_problem(const struct weir_client_proof *proof)

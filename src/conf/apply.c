@@ -422,6 +422,30 @@ static void check_rules(struct weir_apply *apply, const char *file)
                               "auth_ident_file", "not used: auth_type is not hba");
 }
 
+static bool looks_up_users(const struct weir_conf *conf)
+{
+    bool looks_up = conf->pool.auth_user[0] != '\0';
+    for (size_t i = 0; i < conf->database_count; i++) {
+        struct weir_pool_settings settings;
+        weir_conf_resolve(conf, &conf->databases[i], NULL, &settings);
+        looks_up = looks_up || settings.auth_user[0] != '\0';
+    }
+    return looks_up;
+}
+
+/* Through the fallback strangers would choose which database is connected to. */
+static void check_lookup(const struct weir_conf *conf, const struct weir_database *database,
+                         struct weir_messages *messages)
+{
+    struct weir_pool_settings settings;
+    weir_conf_resolve(conf, database, NULL, &settings);
+    if (strcmp(database->name, "*") == 0 && settings.auth_user[0] != '\0' &&
+        settings.auth_dbname[0] == '\0' && database->dbname == NULL)
+        weir_messages_warning(messages, database->where, "database *",
+                              "auth_query runs in whatever database a client names before it has "
+                              "logged in; set auth_dbname");
+}
+
 static void check_whole(struct weir_apply *apply, const char *file)
 {
     const struct weir_conf *conf = apply->conf;
@@ -430,11 +454,18 @@ static void check_whole(struct weir_apply *apply, const char *file)
         weir_messages_warning(messages, file, NULL,
                               "listen_addr and unix_socket_dir are both empty: only socket "
                               "activation can bring clients");
-    if (conf->auth_file[0] == '\0' && conf->auth_type != WEIR_AUTH_TYPE_TRUST &&
-        conf->auth_type != WEIR_AUTH_TYPE_ANY && conf->auth_type != WEIR_AUTH_TYPE_HBA)
+    if (conf->auth_file[0] == '\0' && !looks_up_users(conf) &&
+        conf->auth_type != WEIR_AUTH_TYPE_TRUST && conf->auth_type != WEIR_AUTH_TYPE_ANY &&
+        conf->auth_type != WEIR_AUTH_TYPE_HBA)
         weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
                               "auth_file", "empty: no user is known, so nobody can log in");
     check_rules(apply, file);
+    if (apply->set[WEIR_SETTING_ID_auth_query] == WEIR_SET && conf->pool.auth_query[0] != '\0' &&
+        !looks_up_users(conf))
+        weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_query, file),
+                              "auth_query", "without effect: no auth_user is set to run it");
+    for (size_t i = 0; i < conf->database_count; i++)
+        check_lookup(conf, &conf->databases[i], messages);
     if (conf->database_count == 0)
         weir_messages_warning(messages, file, NULL,
                               "there is no [databases] line, so clients can reach none");

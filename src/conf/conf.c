@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libpq.h"
 #include "snapshot.h"
+#include "weir/libpq.h"
 #include "weir/memory.h"
 
 /* --- messages -------------------------------------------------------------------------- */

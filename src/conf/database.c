@@ -9,9 +9,9 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "libpq.h"
 #include "snapshot.h"
 #include "value.h"
+#include "weir/libpq.h"
 #include "weir/memory.h"
 
 #define DEFAULT_PORT 5432

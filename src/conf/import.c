@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libpq.h"
 #include "setting.h"
 #include "snapshot.h"
 #include "value.h"
+#include "weir/libpq.h"
 #include "weir/memory.h"
 
 struct import {

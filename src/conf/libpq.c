@@ -1,7 +1,7 @@
 /* libpq brings LDAP, Kerberos, GnuTLS and what they need along: over 3 MB resident in a daemon that
- * otherwise needs 6. It is needed for moments only, at boot and at a reload, to parse DSNs; so it
- * is loaded then and let go afterwards. */
-#include "libpq.h"
+ * otherwise needs 6. To parse DSNs it is needed for moments only, at boot and at a reload; so it is
+ * loaded then and let go afterwards, unless users are looked up in a database, which keeps it. */
+#include "weir/libpq.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -41,10 +41,9 @@ const struct weir_libpq *weir_libpq_hold(void)
         return &libpq.functions;
     libpq.handle = dlopen(LIBPQ, RTLD_LAZY | RTLD_LOCAL);
     struct weir_libpq *functions = &libpq.functions;
-    if (libpq.handle != NULL &&
-        find("PQconninfoParse", &functions->parse, sizeof(functions->parse)) &&
-        find("PQconninfoFree", &functions->free_options, sizeof(functions->free_options)) &&
-        find("PQfreemem", &functions->free_text, sizeof(functions->free_text)))
+#define FIND(symbol, name, result, arguments)                                                      \
+    &&find(#symbol, &functions->name, sizeof(functions->name))
+    if (libpq.handle != NULL WEIR_LIBPQ_FUNCTIONS(FIND))
         return functions;
     weir_libpq_drop();
     return NULL;

@@ -18,6 +18,7 @@ struct options {
     bool check;
     bool running; /* with check: what a reload would change */
     bool import;
+    const char *lookup; /* with check: the user to look up, NULL: auth_user */
     const char *output; /* of import, NULL: stdout */
     bool quiet;
     int verbose;
@@ -77,6 +78,13 @@ void completion_print_zsh(FILE *out);
 int import_run(const struct options *options);
 /* Asks the daemon that runs by `file` what a reload would change, and prints it. */
 int running_run(const char *file);
+
+/* --- prove.c --------------------------------------------------------------------------- */
+
+/* Looks `user` (NULL: auth_user itself) up for every database whose users are looked up, and prints
+ * how it went. It blocks. False: something is missing. */
+bool prove_lookups(const struct weir_conf *conf, const struct weir_user_file *users,
+                   const char *user);
 
 /* --- background.c ---------------------------------------------------------------------- */
 

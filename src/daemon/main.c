@@ -41,9 +41,10 @@ static int check(const struct options *options)
     free(problem);
     if (!rules_check(conf))
         status = 1;
+    struct weir_user_file *users = NULL;
     if (conf->auth_file[0] != '\0') {
         problem = NULL;
-        struct weir_user_file *users = weir_user_file_read(conf->auth_file, &problem);
+        users = weir_user_file_read(conf->auth_file, &problem);
         if (users == NULL) {
             fprintf(stderr, "pgweir: auth_file: %s\n", problem);
             status = 1;
@@ -51,8 +52,10 @@ static int check(const struct options *options)
             printf("# auth_file: %zu users\n", weir_user_file_count(users));
         }
         free(problem);
-        weir_user_file_destroy(users);
     }
+    if (!prove_lookups(conf, users, options->lookup))
+        status = 1;
+    weir_user_file_destroy(users);
     weir_conf_destroy(conf);
     return status;
 }

@@ -109,6 +109,9 @@ static int take(struct options *options, enum option_id id, const char *argument
     case OPTION_RUNNING:
         options->running = true;
         return -1;
+    case OPTION_LOOKUP:
+        options->lookup = argument;
+        return -1;
     case OPTION_IMPORT:
         options->import = true;
         return -1;
@@ -152,6 +155,8 @@ static const char *find_conflict(const struct options *options)
 {
     if (options->running && !options->check)
         return "--running goes with --check";
+    if (options->lookup != NULL && (!options->check || options->running))
+        return "--lookup goes with --check";
     if (options->output != NULL && !options->import)
         return "--output goes with --import";
     if (options->check && options->import)

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "resolve.h"
 #include "socket.h"
 #include "weir/memory.h"
+#include "weir/resolve.h"
 
 /* Where Debian's and Red Hat's PostgreSQL put their socket. */
 #define DEFAULT_UNIX_DIRECTORY "/var/run/postgresql"

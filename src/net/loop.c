@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "resolve.h"
 #include "tls.h"
 #include "weir/memory.h"
 #include "weir/net.h"
+#include "weir/resolve.h"
 
 /* Large enough that one recv empties a socket buffer of ordinary size: a big result then costs one
  * system call per quarter of a megabyte and side. */

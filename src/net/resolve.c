@@ -1,5 +1,5 @@
 /* Names to addresses: c-ares asks, libev waits, answers are kept for a moment and shared. */
-#include "resolve.h"
+#include "weir/resolve.h"
 
 #include <ares.h>
 #include <netdb.h>

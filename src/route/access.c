@@ -125,7 +125,7 @@ static bool demand_by_rules(struct client *client, struct weir_admission *admiss
            refuse_by_rules(client, &asked, &address, WEIR_REASON_RULE_REJECTS);
 }
 
-bool access_demand(struct client *client, struct weir_admission *admission)
+static bool demand(struct client *client, struct weir_admission *admission)
 {
     const struct weir_router *router = client->router;
     if (router->users != NULL)
@@ -148,5 +148,13 @@ bool access_demand(struct client *client, struct weir_admission *admission)
     case WEIR_AUTH_TYPE_HBA:
         return demand_by_rules(client, admission);
     }
+    return true;
+}
+
+bool access_demand(struct client *client, struct weir_admission *admission)
+{
+    if (!demand(client, admission))
+        return false;
+    lookup_demand(client, admission);
     return true;
 }

@@ -109,6 +109,7 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
     weir_write_ready_for_query(&writer, 'I');
     char *rule = client->base.login->rule;
     client->base.login->rule = NULL;
+    lookup_end(client);
     weir_client_login_free(&client->base);
     weir_list_remove(&client->base.link);
     weir_list_push_back(&router->clients, &client->link);
@@ -246,6 +247,14 @@ static void take_credentials(struct client *client)
     struct weir_credentials *to = &client->destination->credentials;
     if (client->destination->line == NULL || client->destination->line->user != NULL)
         return;
+    if (lookup_has_found(client)) {
+        /* Nothing else knows them; what another client proved before may be an old password. */
+        weir_credentials_clear(to);
+        *to = *from;
+        *from = (struct weir_credentials){0};
+        client->destination->proven = true;
+        return;
+    }
     if (from->has_keys) {
         memcpy(to->client_key, from->client_key, sizeof(to->client_key));
         memcpy(to->server_key, from->server_key, sizeof(to->server_key));
@@ -342,12 +351,19 @@ static void on_cancel(struct weir_client *base, uint32_t pid, const uint8_t *key
 }
 
 /* For the log only: the client is not told. */
-static bool is_unknown_user(const struct client *client, enum weir_reason reason)
+static const char *explain(const struct client *client, enum weir_reason reason)
 {
     const struct weir_client_login *login = client->base.login;
     const struct weir_user_file *users = client->router->users;
-    return reason == WEIR_REASON_AUTH_FAILED && login != NULL && login->user != NULL &&
-           (users == NULL || weir_user_file_find(users, login->user) == NULL);
+    const char *problem = lookup_problem(client);
+    if (reason == WEIR_REASON_LOOKUP_FAILED && problem != NULL)
+        return problem;
+    if (reason != WEIR_REASON_AUTH_FAILED || login == NULL || login->user == NULL ||
+        lookup_has_found(client))
+        return "";
+    if (problem != NULL)
+        return problem;
+    return users == NULL || weir_user_file_find(users, login->user) == NULL ? "no such user" : "";
 }
 
 static void login_ended(struct weir_client *base, enum weir_reason reason)
@@ -364,15 +380,16 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
     const struct weir_reason_row *row = weir_reason_row(reason);
     if (row->blame == WEIR_BLAME_POOLER)
         events_of_client(client, "refuse", reason, base->login->refusal_text);
+    const char *why = explain(client, reason);
     bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL;
     if (spoke && router->conf->log_disconnections) {
         struct weir_log_who who;
         char peer[128];
         router_who_client(client, &who, peer, sizeof(peer));
         const char *rule = base->login != NULL ? base->login->rule : NULL;
-        weir_log_info(&who, "login_failed", "login failed:%s reason=%s closing because: %s%s",
-                      rule != NULL ? rule : "", row->name, row->text,
-                      is_unknown_user(client, reason) ? ": no such user" : "");
+        weir_log_info(&who, "login_failed", "login failed:%s reason=%s closing because: %s%s%s",
+                      rule != NULL ? rule : "", row->name, row->text, *why != '\0' ? ": " : "",
+                      why);
     }
     binding_abandon(client, reason);
     weir_client_close(base);
@@ -381,6 +398,7 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
 
 const struct weir_session_ops router_session_ops = {
     .admit = admit,
+    .recheck = lookup_again,
     .logged_in = logged_in,
     .cancel = on_cancel,
     .login_ended = login_ended,

@@ -119,6 +119,7 @@ void console_logged_in(struct client *client)
                                  "replication is not supported by the console", NULL, NULL);
         return;
     }
+    lookup_end(client);
     cancel_assign_key(client);
     weir_list_remove(&base->link);
     weir_list_push_back(&router->consoles, &client->link);

@@ -65,6 +65,12 @@ static void apply_credentials(struct destination *destination)
     const struct weir_database *line = destination->line;
     struct weir_router *router = destination->router;
     struct weir_credentials *credentials = &destination->credentials;
+    const char *secret =
+        router->users == NULL ? NULL : weir_user_file_find(router->users, destination->server_user);
+    /* What auth_query found is in no file: a client has brought it, and the next one will again. */
+    if (destination->proven && line->password == NULL && line->user == NULL && secret == NULL)
+        return;
+    destination->proven = false;
     free(credentials->password);
     free(credentials->md5);
     credentials->password = NULL;
@@ -73,8 +79,6 @@ static void apply_credentials(struct destination *destination)
         credentials->password = weir_strdup(line->password);
         return;
     }
-    const char *secret =
-        router->users == NULL ? NULL : weir_user_file_find(router->users, destination->server_user);
     if (secret == NULL)
         return;
     if (weir_secret_kind_of(secret) == WEIR_SECRET_PLAIN)
@@ -95,6 +99,9 @@ bool destination_configure(struct destination *destination)
         destination->settings.server_reset_query = "DISCARD ALL";
         destination->settings.pre_ping_query = "";
         destination->settings.connect_query = "";
+        destination->settings.auth_user = "";
+        destination->settings.auth_query = "";
+        destination->settings.auth_dbname = "";
         destination->target = (struct weir_server_target){0};
         return true;
     }

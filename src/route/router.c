@@ -63,6 +63,7 @@ void router_echo_loudly(const struct server *server, const char *event, const ch
 void router_doom_client(struct client *client)
 {
     struct weir_router *router = client->router;
+    lookup_end(client);
     weir_list_remove_if_linked(&client->base.link);
     weir_list_remove_if_linked(&client->link);
     weir_task_cancel(&client->resume);
@@ -160,6 +161,7 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->conf = conf;
     router->users = users;
     router->auth = weir_auth_context_create();
+    router->control = weir_control_create(loop);
     router->profiles = weir_profile_set_create();
     router->group = weir_pool_group_create(seed);
     router->stats = stats_create();
@@ -242,6 +244,7 @@ void weir_router_destroy(struct weir_router *router)
     HASH_ITER(hh, router->destinations, destination, next) {
         destination_destroy(destination);
     }
+    weir_control_destroy(router->control);
     free_caps(&router->database_caps);
     free_caps(&router->user_caps);
     weir_pool_group_destroy(router->group);

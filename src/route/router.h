@@ -2,7 +2,7 @@
  *
  *   router.c        the router, its clock tick, reaping
  *   destination.c   (database, user) -> pool
- *   admission.c     who may come in, welcome
+ *   admission.c     who may come in, welcome   lookup.c        users from a database
  *   binding.c       bind, wait, refuse, unbind
  *   client_relay.c  messages of clients        server_relay.c  messages of servers
  *   statement.c     prepared statement names   cancel.c        cancel requests
@@ -28,6 +28,7 @@
 #include "stats.h"
 #include "weir/backend.h"
 #include "weir/conf.h"
+#include "weir/control.h"
 #include "weir/log.h"
 #include "weir/memory.h"
 #include "weir/metrics.h"
@@ -68,6 +69,7 @@ struct destination {
     const struct weir_database *line; /* in router->conf, NULL when a reload removed it */
     struct weir_server_target target;
     struct weir_credentials credentials;
+    bool proven; /* those are of a client's own proof, as what auth_file does not know */
     struct named_cap *database_cap;
     struct named_cap *user_cap;
     char *database; /* as clients name it */
@@ -234,6 +236,7 @@ struct client {
     struct weir_pool_waiter waiter;
     struct weir_list link;               /* router->clients or router->doomed_clients */
     struct weir_task resume;             /* looks at kept input again, later in this turn */
+    struct lookup *lookup;               /* while it logs in, or NULL */
     struct client_statement *statements; /* hash by name */
     struct client_statement *unnamed;
     struct client_statement *deallocating; /* named by a DEALLOCATE under way */
@@ -258,6 +261,8 @@ struct weir_router {
     struct weir_auth_context *auth;
     struct weir_user_file *users;
     struct weir_hba *rules; /* NULL: none were read */
+    struct weir_control *control;
+    enum weir_secret_kind usual_secret; /* of whom auth_query found last */
     struct weir_profile_set *profiles;
     struct weir_pool_group *group;
     struct destination *destinations;
@@ -341,6 +346,20 @@ void admission_greet_paused(struct weir_router *router);
 
 /* What this client must prove, by auth_type. False: refused at once, with login->refusal set. */
 bool access_demand(struct client *client, struct weir_admission *admission);
+
+/* --- lookup.c -------------------------------------------------------------------------- */
+
+/* When its user is unknown but may be found in a database, that is asked and the admission is for
+ * later. */
+void lookup_demand(struct client *client, struct weir_admission *admission);
+/* A weir_session_ops.recheck: what is remembered of the user may be old. */
+bool lookup_again(struct weir_client *base);
+/* The database knows the user. */
+bool lookup_has_found(const struct client *client);
+/* Why it does not let it in, for the log; or NULL. */
+const char *lookup_problem(const struct client *client);
+/* No answer will come. */
+void lookup_end(struct client *client);
 
 /* --- console.c ------------------------------------------------------------------------- */
 

@@ -172,6 +172,18 @@ static bool read_parameters(struct weir_client *client, struct weir_startup *sta
     return true;
 }
 
+static void begin_proof(struct weir_client *client, const struct weir_admission *admission)
+{
+    struct weir_client_login *login = client->login;
+    login->proof =
+        weir_client_proof_create(login->auth, admission->method, login->user, admission->secret);
+    weir_client_proof_imitate(login->proof, admission->usual);
+    weir_client_set_state(client, WEIR_CLIENT_PROVING);
+    struct weir_buffer out = {0};
+    enum weir_auth_result result = weir_client_proof_step(login->proof, NULL, 0, &out);
+    advance(client, result, &out);
+}
+
 static void begin_login(struct weir_client *client, struct weir_startup *startup)
 {
     struct weir_client_login *login = client->login;
@@ -184,13 +196,10 @@ static void begin_login(struct weir_client *client, struct weir_startup *startup
         weir_client_refuse_login(client, login->refusal, login->refusal_text, NULL, NULL);
         return;
     }
-    login->proof =
-        weir_client_proof_create(login->auth, admission.method, login->user, admission.secret);
-    weir_client_proof_imitate(login->proof, admission.usual);
-    weir_client_set_state(client, WEIR_CLIENT_PROVING);
-    struct weir_buffer out = {0};
-    enum weir_auth_result result = weir_client_proof_step(login->proof, NULL, 0, &out);
-    advance(client, result, &out);
+    if (admission.later)
+        weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
+    else
+        begin_proof(client, &admission);
 }
 
 static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
@@ -244,7 +253,10 @@ static void advance(struct weir_client *client, enum weir_auth_result result,
         end_proof(client);
         break;
     case WEIR_AUTH_FAILED:
-        refuse_password(client);
+        if (client->ops->recheck != NULL && client->ops->recheck(client))
+            weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
+        else
+            refuse_password(client);
         break;
     case WEIR_AUTH_BROKEN:
         weir_client_refuse_login(client, WEIR_REASON_PROTOCOL,
@@ -320,6 +332,53 @@ static bool is_logging_in(const struct weir_client *client)
     return client->state == WEIR_CLIENT_STARTUP || client->state == WEIR_CLIENT_PROVING;
 }
 
+/* The client may be closed afterwards. */
+static void take_input(struct weir_client *client, const uint8_t *bytes, size_t length)
+{
+    while (length > 0 && is_logging_in(client)) {
+        size_t taken = client->state == WEIR_CLIENT_STARTUP ? take_startup(client, bytes, length)
+                                                            : take_password(client, bytes, length);
+        if (client->state == WEIR_CLIENT_CLOSED)
+            return;
+        if (taken == 0)
+            break;
+        bytes += taken;
+        length -= taken;
+    }
+    if (client->state == WEIR_CLIENT_CLOSED)
+        return;
+    /* What follows the login message waits for the room above. */
+    if (length > WEIR_STARTUP_MAX || !weir_stream_keep(&client->stream, bytes, length))
+        client->ops->login_ended(client, WEIR_REASON_MEMORY_LIMIT);
+}
+
+/* What came while there was nothing to do with it. */
+static void take_kept_input(struct weir_client *client)
+{
+    uint8_t *bytes;
+    size_t length;
+    if (client->state != WEIR_CLIENT_PROVING)
+        return;
+    weir_stream_unread(&client->stream, &bytes, &length);
+    if (length > 0)
+        take_input(client, bytes, length);
+}
+
+void weir_client_admitted(struct weir_client *client, const struct weir_admission *admission)
+{
+    weir_require(client->state == WEIR_CLIENT_LOOKUP);
+    begin_proof(client, admission);
+    take_kept_input(client);
+}
+
+void weir_client_recheck(struct weir_client *client, const char *secret)
+{
+    weir_require(client->state == WEIR_CLIENT_LOOKUP);
+    struct weir_buffer out = {0};
+    enum weir_auth_result result = weir_client_proof_again(client->login->proof, secret, &out);
+    advance(client, result, &out);
+}
+
 static void on_login_event(struct weir_stream *stream, unsigned events)
 {
     struct weir_client *client = weir_container_of(stream, struct weir_client, stream);
@@ -339,21 +398,7 @@ static void on_login_event(struct weir_stream *stream, unsigned events)
                                                            : WEIR_REASON_CLIENT_RESET);
         return;
     }
-    while (length > 0 && is_logging_in(client)) {
-        size_t taken = client->state == WEIR_CLIENT_STARTUP ? take_startup(client, bytes, length)
-                                                            : take_password(client, bytes, length);
-        if (client->state == WEIR_CLIENT_CLOSED)
-            return;
-        if (taken == 0)
-            break;
-        bytes += taken;
-        length -= taken;
-    }
-    if (client->state == WEIR_CLIENT_CLOSED)
-        return;
-    /* What follows the login message waits for the room above. */
-    if (length > WEIR_STARTUP_MAX || !weir_stream_keep(stream, bytes, length))
-        client->ops->login_ended(client, WEIR_REASON_MEMORY_LIMIT);
+    take_input(client, bytes, length);
 }
 
 void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,

@@ -174,8 +174,6 @@ Test(database, bad_lines)
         {"service=x", "service: refused"},
         {"host=h passfile=/x", "passfile: refused"},
         {"host=h replication=database", "replication: refused"},
-        {"host=h auth_user=x", "auth_user: refused"},
-        {"host=h auth_query='SELECT 1'", "auth_query: refused"},
         {"host=h target_session_attrs=best", "target_session_attrs: \"best\" is none of any"},
         {"host=h connect_timeout=soon", "server_connect_timeout: \"soon\" is not a duration"},
         {"postgresql://h/d?nonsense=1", "nonsense"},

@@ -1,7 +1,7 @@
 /* Names asked of a DNS server, which is played by the test in the same loop. */
 #include "support.h"
 
-#include "resolve.h"
+#include "weir/resolve.h"
 
 static struct test_loop test;
 

@@ -1,6 +1,6 @@
 #include "support.h"
 
-#include "resolve.h"
+#include "weir/resolve.h"
 
 static struct test_loop test;
 

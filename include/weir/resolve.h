@@ -1,6 +1,6 @@
 /* Names to addresses without blocking: c-ares driven by the loop, answers cached for a moment. */
-#ifndef WEIR_NET_RESOLVE_H
-#define WEIR_NET_RESOLVE_H
+#ifndef WEIR_RESOLVE_H
+#define WEIR_RESOLVE_H
 
 #include <stddef.h>
 

@@ -1,0 +1,83 @@
+/* Work that pgweir itself has with a database, by libpq on the loop: looking up a user's secret
+ * (auth_query).
+ *
+ * At most WEIR_CONTROL_CONNECTIONS connections per (hosts, database, auth_user), kept for a minute
+ * after their last use; they count for no limit of the pools. Nothing that a client sends reaches
+ * them but its user name, as a parameter. libpq is loaded when the first lookup needs it. */
+#ifndef WEIR_CONTROL_H
+#define WEIR_CONTROL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "weir/auth.h"
+#include "weir/clock.h"
+#include "weir/conf.h"
+#include "weir/list.h"
+#include "weir/net.h"
+
+#define WEIR_CONTROL_CONNECTIONS 2
+
+/* --- where users are looked up ---------------------------------------------------------------- */
+
+struct weir_lookup_target {
+    const struct weir_conf_host *hosts; /* in the snapshot */
+    size_t host_count;
+    const char *query; /* likewise */
+    char *database;
+    char *user;                     /* auth_user */
+    char *password;                 /* NULL: none that libpq could use */
+    enum weir_secret_kind unusable; /* what auth_file has of auth_user in place of a password */
+    weir_usec cache;
+    weir_usec timeout; /* of connecting, and of the query */
+};
+/* For clients of `database`; NULL: of the console. `users` may be NULL. False when their users are not
+ * looked up, or not known where; then there is nothing to clear. */
+bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_user_file *users,
+                             const char *database, struct weir_lookup_target *target);
+void weir_lookup_target_clear(struct weir_lookup_target *target);
+
+/* --- looking up ------------------------------------------------------------------------ */
+
+enum weir_lookup_outcome {
+    WEIR_LOOKUP_FOUND,
+    WEIR_LOOKUP_NONE,   /* no such user, or none who may log in */
+    WEIR_LOOKUP_FAILED, /* it could not be asked; the log says why */
+};
+
+/* Valid during the callback. */
+struct weir_lookup_answer {
+    enum weir_lookup_outcome outcome;
+    const char *secret;  /* FOUND, never empty */
+    const char *problem; /* for the log, or NULL */
+    bool cached;
+};
+
+/* A question that somebody waits for, embedded in its owner; zeroed means not asked. */
+struct weir_lookup {
+    struct weir_list link;
+    void (*done)(struct weir_lookup *lookup, const struct weir_lookup_answer *answer);
+};
+
+struct weir_control;
+struct weir_control *weir_control_create(struct weir_loop *loop);
+/* Open questions are forgotten without an answer. NULL is fine. */
+void weir_control_destroy(struct weir_control *control);
+/* After a reload: forgets answers and closes what is idle. Open questions go on. */
+void weir_control_reset(struct weir_control *control);
+
+/* `lookup->done` is set by the caller. It is called once, from the loop and never from inside this
+ * call, unless the lookup is cancelled before; then the lookup may be freed or asked again. `target`
+ * and `user` are copied. `fresh`: what is remembered does not do. */
+void weir_control_ask(struct weir_control *control, const struct weir_lookup_target *target,
+                      const char *user, bool fresh, struct weir_lookup *lookup);
+/* No answer will come. Safe whether asked or not. */
+void weir_lookup_cancel(struct weir_lookup *lookup);
+
+/* --- for --check ----------------------------------------------------------------------- */
+
+/* Asks for `user` and blocks until there is an answer. False: what is missing stands in *said,
+ * otherwise how it went (free it). */
+bool weir_control_prove(const struct weir_lookup_target *target, const char *user, char **said);
+
+#endif
