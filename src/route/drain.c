@@ -73,6 +73,11 @@ static void log_change(void *context, const char *name, const char *old_value,
 
 static void end_clients_of(struct weir_router *router, struct destination *destination)
 {
+    weir_list_for_safe(link, &router->logging_in) {
+        struct client *client = weir_container_of(link, struct client, base.link);
+        if (client->destination == destination)
+            admission_refuse(client, WEIR_REASON_DATABASE_REMOVED, NULL, NULL);
+    }
     weir_list_for_safe(link, &router->clients) {
         struct client *client = weir_container_of(link, struct client, link);
         if (client->destination == destination)

@@ -2,15 +2,16 @@
 import contextlib
 import os
 import signal
+import threading
 
 from common import in_background, pooled
-from harness import process, wire
+from harness import process, scripted, wire
 
 
 @contextlib.contextmanager
-def administered(**settings):
+def administered(server=None, **settings):
     """(server, daemon, login to the console)."""
-    with pooled(admin_users="boss", stats_users="looker", **settings) as (server, daemon), \
+    with pooled(server, admin_users="boss", stats_users="looker", **settings) as (server, daemon), \
             contextlib.ExitStack() as stack:
         def console(user="boss", **options):
             return stack.enter_context(daemon.client(user, "pgweir", **options))
@@ -269,3 +270,26 @@ def test_a_long_batch_of_commands_is_answered_in_order():
         results = boss.results(201)
         assert [result.tags for result in results[:200]] == [["SHOW"]] * 200
         assert results[200].sqlstate == "42501"
+
+
+# --- RELOAD -----------------------------------------------------------------------------------
+
+
+def test_reload_that_removes_a_database_tells_who_logs_in():
+    """It waited for a server connection that nobody would open any more."""
+    gate = threading.Event()
+
+    def slow(backend):
+        gate.wait(15)
+        return scripted.trust(backend)
+    with administered(scripted.Scripted(login=slow)) as (server, daemon, console):
+        boss = console()
+        with daemon.connect() as client:
+            client.send(wire.startup({"user": "alice", "database": "db"}))
+            process.wait_until(lambda: boss.query("SHOW SERVERS").rows, "a server connection is being opened")
+            daemon.databases = {"other": server.dsn()}
+            daemon.write()
+            assert boss.query("RELOAD").tags == ["RELOAD"]
+            assert client.read().fields["C"] == "57P01"
+            client.expect_closed()
+        gate.set()
