@@ -143,6 +143,8 @@ enum step binding_bind(struct client *client, struct server *server)
     server->phase = SERVER_BOUND;
     server->binding = ++router->next_binding;
     server->checked_version = 0;
+    server->sets = false;
+    server->unread = false;
     server->bound_at = router->loop->now;
     server->began_at = router->loop->now;
     client->since = router->loop->now;

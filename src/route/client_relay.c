@@ -12,8 +12,6 @@
 /* Messages up to this size reach the server whole or not at all: a client that vanishes in the middle
  * of one does not cost the server connection. */
 #define WHOLE_MESSAGE 16384
-/* And so much to see whether it may leave state behind. */
-#define STATE_PREFIX 4096
 /* A client that queues more replies than this has its input paused until some have come. */
 #define REPLIES_PAUSE 16384
 
@@ -119,10 +117,14 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     if (client->unnamed != NULL)
         statement_forget_unnamed(client);
     server->unnamed_version = 0;
-    if (sql_mentions_state(text, smaller(length, STATE_PREFIX)))
-        server->dirt |= DIRT_SETTINGS;
     /* Without its terminator, which a broken client may have left out altogether. */
-    running_note(server, text, length - (length > 0 && have >= total));
+    length -= length > 0 && have >= total;
+    unsigned mentions = sql_mentions(text, length);
+    running_note(server, text, length);
+    if (__builtin_expect(mentions != 0, 0))
+        custom_mind(server, text, length, mentions, NULL);
+    if (__builtin_expect(have < total, 0))
+        server->unread = true;
     server->pipeline = PIPELINE_IDLE;
     server_expect(server, REPLY_QUERY, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
     *taken = pass(client, message, have, total);
@@ -232,6 +234,16 @@ static enum step take_terminate(struct client *client)
     return STEP_GONE;
 }
 
+/* set_config can be called by its number, too. */
+static void mind_function(struct server *server, const uint8_t *message, size_t have)
+{
+    enum { SET_CONFIG = 2078 };
+    if (have < WEIR_WIRE_HEADER + 4 || weir_get_u32(message + WEIR_WIRE_HEADER) != SET_CONFIG)
+        return;
+    server->dirt |= DIRT_SETTINGS;
+    custom_keep_connection(server);
+}
+
 static enum step take(struct client *client, const uint8_t *message, size_t have, uint32_t total,
                       size_t *taken)
 {
@@ -309,6 +321,7 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'F':
         if (server->pipeline == PIPELINE_SKIPPING)
             break;
+        mind_function(server, message, have);
         server->pipeline = PIPELINE_IDLE;
         server_expect(server, REPLY_FUNCTION, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         break;

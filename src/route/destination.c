@@ -169,6 +169,7 @@ void destination_destroy(struct destination *destination)
     stats_end_pool(destination);
     weir_pool_destroy(destination->pool);
     admission_forget_greetings(destination);
+    custom_free(destination);
     weir_parameters_clear(&destination->parameters);
     weir_credentials_clear(&destination->credentials);
     weir_buffer_clear(&destination->last_error);

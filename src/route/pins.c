@@ -12,7 +12,8 @@ _Static_assert((int)PIN_SQL_PREPARED == (int)WEIR_PIN_SQL_PREPARED &&
                    (int)PIN_ADVISORY_LOCK == (int)WEIR_PIN_ADVISORY_LOCK &&
                    (int)PIN_HELD_CURSOR == (int)WEIR_PIN_HELD_CURSOR &&
                    (int)PIN_TEMPORARY == (int)WEIR_PIN_TEMPORARY &&
-                   (int)PIN_TEMPORARY == 1 << (PIN_KINDS - 1),
+                   (int)PIN_SETTING == (int)WEIR_PIN_SETTING &&
+                   (int)PIN_SETTING == 1 << (PIN_KINDS - 1),
                "pins are shown by the same bits");
 
 static const struct {
@@ -25,6 +26,7 @@ static const struct {
     {"advisory lock", "pg_advisory_unlock_all(), or end the session"},
     {"WITH HOLD cursor", "CLOSE of the cursor, or end the session"},
     {"temporary object", "DROP of the object, DISCARD TEMP, or end the session"},
+    {"setting of unknown name", "DISCARD ALL, or end the session; names in the text are followed"},
     {"session mode", "pool_mode = transaction, or end the session"},
 };
 

@@ -7,7 +7,7 @@
 
 #include "weir/clock.h"
 
-#define PIN_KINDS 6
+#define PIN_KINDS 7
 
 struct server;
 

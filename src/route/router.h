@@ -8,6 +8,7 @@
  *   statement.c     prepared statement names   cancel.c        cancel requests
  *   unnamed.c       the unnamed statement      shape.c         digests of descriptions
  *   settings.c      session settings           initial.c       those of connect_query
+ *   custom.c        those with names of clients' own
  *   settling.c      a server after its client  upkeep.c        time-outs
  *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
  *   console.c       clients of the console     operator.c      what an operator may do
@@ -80,6 +81,7 @@ struct destination {
     struct weir_parameters parameters; /* of the newest server connection, before any setting */
     bool parameters_known;             /* a server of this destination is alive and told us */
     struct greeting *greetings;        /* ParameterStatus of validated settings */
+    struct custom_names *custom;       /* settings with names of clients' own, or NULL */
     struct weir_buffer last_error;     /* body of the last ErrorResponse at login */
     char *last_problem;                /* its text, or what else went wrong */
     enum weir_reason last_reason;
@@ -125,6 +127,7 @@ enum pin {
     PIN_ADVISORY_LOCK = 8,
     PIN_HELD_CURSOR = 16,
     PIN_TEMPORARY = 32,
+    PIN_SETTING = 64, /* a setting whose name is not known */
 };
 /* Those of which the server says whether they still hold. */
 #define PINS_ASKED (PIN_LISTEN | PIN_ADVISORY_LOCK | PIN_HELD_CURSOR | PIN_TEMPORARY)
@@ -166,6 +169,8 @@ struct server {
     bool discarded;            /* DISCARD ALL is being answered: prepared statements go */
     bool unknown;              /* the question for the settings failed */
     bool names_in_doubt;       /* a DEALLOCATE or DISCARD is on its way */
+    bool sets;                 /* the present binding may SET something for the session */
+    bool unread;               /* a part of a query's text was not seen */
     bool timed_out;            /* the running query is being cancelled by query_timeout */
     bool farewell;             /* the server said FATAL: it will close */
     bool unnamed_changed;      /* the unnamed statement is not what its client was told */
@@ -469,8 +474,8 @@ struct statement {
     uint32_t servers; /* connections that have it prepared */
     uint64_t binds;
     uint64_t id;
-    bool mentions_state;
-    uint8_t body[]; /* as in Parse, after the name: text, zero byte, number of types, types */
+    uint8_t mentions; /* of the text, enum sql_mention */
+    uint8_t body[];   /* as in Parse, after the name: text, zero byte, number of types, types */
 };
 
 /* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
@@ -563,6 +568,28 @@ const char *initial_custom_name(const char *sql, size_t *length);
 bool settings_lack_initial(const struct server *server);
 void settings_forget_client(struct client *client);
 
+/* --- custom.c: settings with names of clients' own --------------------------------------- */
+
+/* The values of a Bind: the body from the formats on, as far as it is there. */
+struct custom_values {
+    const uint8_t *rest;
+    const uint8_t *end;
+};
+
+/* A text is sent with `mentions` not 0 (enum sql_mention); values NULL: there are none. */
+void custom_mind(struct server *server, const uint8_t *text, size_t length, unsigned mentions,
+                 const struct custom_values *values);
+/* A setting of unknown name may be set: nobody else may get the connection before it is reset. */
+void custom_keep_connection(struct server *server);
+/* The name, in lower case, is asked for from now on. False: too many are. */
+bool custom_note(struct server *server, const char *name);
+/* Adds the part of the question that asks for them. */
+void custom_ask(const struct server *server, struct weir_writer *writer);
+/* The question failed for a name that this user may not read: without it, it is asked again. False:
+ * that was not the cause. */
+bool custom_hide(struct server *server);
+void custom_free(struct destination *destination);
+
 /* --- unnamed.c ------------------------------------------------------------------------- */
 
 /* Asks for the description of an unnamed statement that may be kept, before an Execute (which may
@@ -580,6 +607,8 @@ const struct weir_profile *settings_canonical(const struct weir_profile *profile
                                               const struct weir_parameters *parameters);
 /* ParameterStatus while a client is bound. */
 void settings_on_reported(struct server *server, const char *name, const char *value);
+/* E'' strings mean the same whatever standard_conforming_strings says. */
+void settings_write_literal(struct weir_writer *writer, const char *text);
 /* Asks the server which settings hold; the client, if there is one, is held meanwhile. */
 void settings_ask(struct server *server);
 /* Sends what makes up for a RESET of everything. False: nothing is missing. */

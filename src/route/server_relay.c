@@ -57,6 +57,15 @@ static bool tag_is(const uint8_t *body, size_t length, const char *tag)
     return length == size && memcmp(body, tag, size) == 0;
 }
 
+/* SET LOCAL has the same tag, and ends with the transaction: the text tells, where it is known. */
+static void mind_set(struct server *server)
+{
+    if (server->sets || server->unread || !statement_is_renamed(server))
+        server->dirt |= DIRT_SETTINGS;
+    if (server->unread)
+        custom_keep_connection(server);
+}
+
 /* Command tags that tell of session state. They only decide when to ask or to keep. */
 static void mind_tag(struct server *server, const uint8_t *body, size_t length)
 {
@@ -64,19 +73,12 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
         const char *tag;
         uint8_t dirt;
     } asks[] = {
-        {"SET", DIRT_SETTINGS},
-        {"RESET", DIRT_SETTINGS | DIRT_RESET},
-        {"LISTEN", DIRT_SETTINGS},
-        {"UNLISTEN", DIRT_SETTINGS},
-        {"DECLARE CURSOR", DIRT_SETTINGS},
-        {"CLOSE CURSOR", DIRT_SETTINGS},
-        {"CLOSE CURSOR ALL", DIRT_SETTINGS},
-        {"CREATE TABLE", DIRT_SETTINGS},
-        {"CREATE VIEW", DIRT_SETTINGS},
-        {"CREATE SEQUENCE", DIRT_SETTINGS},
-        {"DROP TABLE", DIRT_SETTINGS},
-        {"DISCARD TEMP", DIRT_SETTINGS},
-        {"DISCARD ALL", DIRT_SETTINGS | DIRT_RESET},
+        {"RESET", DIRT_SETTINGS | DIRT_RESET}, {"LISTEN", DIRT_SETTINGS},
+        {"UNLISTEN", DIRT_SETTINGS},           {"DECLARE CURSOR", DIRT_SETTINGS},
+        {"CLOSE CURSOR", DIRT_SETTINGS},       {"CLOSE CURSOR ALL", DIRT_SETTINGS},
+        {"CREATE TABLE", DIRT_SETTINGS},       {"CREATE VIEW", DIRT_SETTINGS},
+        {"CREATE SEQUENCE", DIRT_SETTINGS},    {"DROP TABLE", DIRT_SETTINGS},
+        {"DISCARD TEMP", DIRT_SETTINGS},       {"DISCARD ALL", DIRT_SETTINGS | DIRT_RESET},
     };
     /* The tags of ordinary work are told apart at once. */
     if (body[0] == 'I' || body[0] == 'B' ||
@@ -86,6 +88,8 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
     for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
         if (tag_is(body, length, asks[i].tag))
             server->dirt |= asks[i].dirt;
+    if (tag_is(body, length, "SET"))
+        mind_set(server);
     if (tag_is(body, length, "PREPARE")) {
         server->sql_prepared++;
         pins_set(server, server->pins | PIN_SQL_PREPARED);

@@ -30,8 +30,7 @@
     "(SELECT 1 FROM pg_catalog.pg_class "                                                          \
     "WHERE relnamespace = pg_catalog.pg_my_temp_schema())"
 
-/* E'' strings mean the same whatever standard_conforming_strings says. */
-static void write_literal(struct weir_writer *writer, const char *text)
+void settings_write_literal(struct weir_writer *writer, const char *text)
 {
     weir_write_bytes(writer, "E'", 2);
     for (; *text != '\0'; text++) {
@@ -51,22 +50,29 @@ static void write_set(struct weir_writer *writer, const struct weir_setting *set
     else
         weir_write_u8(writer, ',');
     weir_write_bytes(writer, call, sizeof(call) - 1);
-    write_literal(writer, setting->name);
+    settings_write_literal(writer, setting->name);
     weir_write_u8(writer, ',');
-    write_literal(writer, setting->value);
+    settings_write_literal(writer, setting->value);
     weir_write_bytes(writer, ",false)", 7);
+}
+
+/* An identifier would be cut where a name is not. */
+static void write_custom_reset(struct weir_writer *writer, const char *name)
+{
+    static const char call[] = "SELECT pg_catalog.set_config(", rest[] = ",NULL,false);";
+    weir_write_bytes(writer, call, sizeof(call) - 1);
+    settings_write_literal(writer, name);
+    weir_write_bytes(writer, rest, sizeof(rest) - 1);
 }
 
 static void write_reset(struct weir_writer *writer, const char *name)
 {
-    weir_write_bytes(writer, "RESET ", 6);
-    /* Parts of a name are quoted one by one: a dot separates them. */
-    weir_write_u8(writer, '"');
+    if (strchr(name, '.') != NULL) {
+        write_custom_reset(writer, name);
+        return;
+    }
+    weir_write_bytes(writer, "RESET \"", 7);
     for (const char *at = name; *at != '\0'; at++) {
-        if (*at == '.') {
-            weir_write_bytes(writer, "\".\"", 3);
-            continue;
-        }
         if (*at == '"')
             weir_write_u8(writer, '"');
         weir_write_u8(writer, (uint8_t)*at);
@@ -308,44 +314,14 @@ void settings_on_reported(struct server *server, const char *name, const char *v
     weir_profile_unref(profile);
 }
 
-static void ask_custom(struct weir_writer *writer, const char *name)
-{
-    static const char *const parts[] = {" UNION ALL SELECT ", ", pg_catalog.current_setting(",
-                                        ", true) WHERE pg_catalog.current_setting("};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        weir_write_bytes(writer, parts[i], strlen(parts[i]));
-        write_literal(writer, name);
-    }
-    weir_write_bytes(writer, ", true) <> ''", 13);
-}
-
-/* Settings with a name of somebody's own are not in pg_settings: those of connect_query are asked
- * for by name. */
-static void ask_all_custom(struct weir_writer *writer, const struct server *server)
-{
-    const struct weir_profile *initial = server->initial;
-    if (server->phase == SERVER_LEARNING) {
-        const char *at = server->destination->settings.connect_query;
-        size_t length;
-        for (; (at = initial_custom_name(at, &length)) != NULL; at += length) {
-            char *name = weir_strndup(at, length);
-            ask_custom(writer, name);
-            free(name);
-        }
-    }
-    for (uint32_t i = 0; initial != NULL && i < initial->count; i++)
-        if (strchr(initial->settings[i].name, '.') != NULL)
-            ask_custom(writer, initial->settings[i].name);
-}
-
 void settings_ask(struct server *server)
 {
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     size_t message = weir_message_begin(&writer, 'Q');
     weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
-    write_literal(&writer, server->destination->server_user);
-    ask_all_custom(&writer, server);
+    settings_write_literal(&writer, server->destination->server_user);
+    custom_ask(server, &writer);
     weir_write_string(&writer, ASK_STATE);
     weir_message_end(&writer, message);
     gather_begin(&server->router->to_server, &server->base.stream);
@@ -355,6 +331,8 @@ void settings_ask(struct server *server)
     server->unnamed_version = 0;
     server->dirt &= (uint8_t) ~(DIRT_SETTINGS | DIRT_RESET);
     server->pins_learned = 0;
+    server->sets = false;
+    server->unread = false;
     take_profile(&server->learned, weir_profile_empty(server->router->profiles));
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_LEARN, NULL);
     if (server->client != NULL)
@@ -410,6 +388,12 @@ void settings_on_learned(struct server *server)
     if (server->phase == SERVER_LEARNING)
         return; /* that is what connect_query has left: destination_learned */
     server->learned = NULL;
+    if (weir_buffer_length(&server->trouble) > 0 && client != NULL && custom_hide(server)) {
+        weir_profile_unref(learned);
+        server->dirt |= DIRT_SETTINGS;
+        weir_buffer_clear(&server->trouble);
+        return;
+    }
     if (weir_buffer_length(&server->trouble) > 0 || client == NULL) {
         /* What holds on the connection is not known: it must be reset before anybody gets it. */
         weir_profile_unref(learned);

@@ -12,7 +12,7 @@ static bool begins_with(const uint8_t *text, size_t length, const char *word)
     return length >= size && strncasecmp((const char *)text, word, size) == 0;
 }
 
-static bool is_word_byte(uint8_t byte)
+bool sql_is_word_byte(uint8_t byte)
 {
     return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
            byte == '_' || byte >= 0x80;
@@ -21,12 +21,12 @@ static bool is_word_byte(uint8_t byte)
 /* TEMP or TEMPORARY as a word; columns called temperature are none. */
 static bool is_temporary(const uint8_t *text, size_t at, size_t length)
 {
-    if (at > 0 && is_word_byte(text[at - 1]))
+    if (at > 0 && sql_is_word_byte(text[at - 1]))
         return false;
     size_t size = begins_with(text + at, length - at, "temporary") ? 9
                   : begins_with(text + at, length - at, "temp")    ? 4
                                                                    : 0;
-    return size > 0 && (at + size == length || !is_word_byte(text[at + size]));
+    return size > 0 && (at + size == length || !sql_is_word_byte(text[at + size]));
 }
 
 /* Locks that end with the transaction leave nothing behind. */
@@ -36,34 +36,68 @@ static bool is_session_lock(const uint8_t *text, size_t at, size_t length)
            !begins_with(text + at, length - at, "advisory_xact");
 }
 
-bool sql_mentions_state(const uint8_t *text, size_t length)
+/* A word that matters may begin in one of this many bytes, which costs less to know than where. Two
+ * more are read. */
+#define BLOCK 32
+
+static bool is_of_interest(const uint8_t *at)
 {
-    for (size_t i = 0; i < length; i++) {
-        switch (text[i]) {
-        case 'a':
-        case 'A':
-            if (is_session_lock(text, i, length))
-                return true;
-            break;
-        case 's':
-        case 'S':
-            if (begins_with(text + i, length - i, "set_config"))
-                return true;
-            break;
-        case 't':
-        case 'T':
-            if (is_temporary(text, i, length))
-                return true;
-            break;
-        default:
-            break;
-        }
+    uint8_t any = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        uint8_t first = at[i] | 0x20, second = at[i + 1] | 0x20, third = at[i + 2] | 0x20;
+        any |= (uint8_t)(((first == 's') & (second == 'e') & (third == 't')) |
+                         ((first == 't') & (second == 'e') & (third == 'm')) |
+                         ((first == 'a') & (second == 'd') & (third == 'v')));
     }
-    return false;
+    return any != 0;
+}
+
+/* What a word that begins at `at` does. */
+static unsigned mention_at(struct sql_walk *walk, size_t at, unsigned known)
+{
+    const uint8_t *text = walk->text;
+    struct sql_setting setting;
+    switch (text[at] | 0x20) {
+    case 'a':
+        return is_session_lock(text, at, walk->length) ? SQL_STATE : 0;
+    case 't':
+        return is_temporary(text, at, walk->length) ? SQL_STATE : 0;
+    case 's':
+        if (!begins_with(text + at, walk->length - at, "set"))
+            return 0;
+        /* Another call tells nothing new. */
+        if (walk->length - at > 3 && text[at + 3] == '_' && known & SQL_CUSTOM && known & SQL_STATE)
+            return 0;
+        return sql_read_setting(walk, at, &setting);
+    default:
+        return 0;
+    }
+}
+
+unsigned sql_mentions(const uint8_t *text, size_t length)
+{
+    struct sql_walk walk = {0};
+    unsigned mentions = 0;
+    for (size_t block = 0; block < length && mentions != SQL_MENTIONS_ALL; block += BLOCK) {
+        size_t left = length - block;
+        if (left < BLOCK + 2) {
+            uint8_t last[BLOCK + 2] = {0};
+            memcpy(last, text + block, left);
+            if (!is_of_interest(last))
+                continue;
+        } else if (!is_of_interest(text + block)) {
+            continue;
+        }
+        if (walk.text == NULL)
+            walk = sql_walk_over(text, length);
+        for (size_t i = 0; i < BLOCK && i < left; i++)
+            mentions |= mention_at(&walk, block + i, mentions);
+    }
+    return mentions;
 }
 
 /* Skips white space and comments. */
-static const char *skip_space(const char *at, const char *end)
+const char *sql_skip_space(const char *at, const char *end)
 {
     while (at < end) {
         if (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r' || *at == '\f') {
@@ -91,7 +125,7 @@ static const char *skip_space(const char *at, const char *end)
     return at;
 }
 
-static bool take_word(const char **position, const char *end, const char *word)
+bool sql_take_word(const char **position, const char *end, const char *word)
 {
     size_t length = strlen(word);
     const char *at = *position;
@@ -103,7 +137,7 @@ static bool take_word(const char **position, const char *end, const char *word)
             ((next | 0x20) >= 'a' && (next | 0x20) <= 'z'))
             return false;
     }
-    *position = skip_space(at + length, end);
+    *position = sql_skip_space(at + length, end);
     return true;
 }
 
@@ -139,11 +173,11 @@ static size_t take_identifier(const char *at, const char *end, char *name, size_
 static bool find_execute(const char **position, const char *end)
 {
     const char *at = *position;
-    if (!take_word(&at, end, "explain") && !take_word(&at, end, "create"))
+    if (!sql_take_word(&at, end, "explain") && !sql_take_word(&at, end, "create"))
         return false;
     for (; end - at > 7; at++) {
         bool begins_word = at[-1] == ' ' || at[-1] == ')' || at[-1] == '\n' || at[-1] == '\t';
-        if (begins_word && take_word(&at, end, "execute")) {
+        if (begins_word && sql_take_word(&at, end, "execute")) {
             *position = at;
             return true;
         }
@@ -153,19 +187,19 @@ static bool find_execute(const char **position, const char *end)
 
 enum sql_use sql_read(const char *text, size_t length, char *name, size_t size)
 {
-    const char *end = text + length, *at = skip_space(text, end);
+    const char *end = text + length, *at = sql_skip_space(text, end);
     enum sql_use use = SQL_USES;
     /* The texts of ordinary work are told apart at once. */
     if (at == end || strchr("cCdDeEpP", *at) == NULL)
         return SQL_NOTHING;
-    if (take_word(&at, end, "discard"))
+    if (sql_take_word(&at, end, "discard"))
         return SQL_DISCARDS;
-    if (take_word(&at, end, "deallocate")) {
+    if (sql_take_word(&at, end, "deallocate")) {
         use = SQL_DEALLOCATES;
-        take_word(&at, end, "prepare");
-    } else if (take_word(&at, end, "prepare")) {
+        sql_take_word(&at, end, "prepare");
+    } else if (sql_take_word(&at, end, "prepare")) {
         use = SQL_PREPARES;
-    } else if (!take_word(&at, end, "execute") && !find_execute(&at, end)) {
+    } else if (!sql_take_word(&at, end, "execute") && !find_execute(&at, end)) {
         return SQL_NOTHING;
     }
     take_identifier(at, end, name, size);

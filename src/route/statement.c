@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "sql_text.h"
 #include "statement.h"
 
 #define NAME_MAX_BYTES 65535
@@ -119,7 +120,11 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         return step;
     const uint8_t *body = (const uint8_t *)name + name_length + 1;
     if (!statement_is_renamed(server)) {
-        running_note(server, body, strnlen((const char *)body, (size_t)(end - body)));
+        size_t length = strnlen((const char *)body, (size_t)(end - body));
+        unsigned mentions = sql_mentions(body, length);
+        running_note(server, body, length);
+        if (mentions != 0)
+            custom_mind(server, body, length, mentions, NULL);
         server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         gather_pass(&router->to_server, message, total);
         return STEP_MORE;
@@ -243,12 +248,21 @@ static inline void emit_bind(struct server *server, const struct bind_message *b
         gather_pass(out, bind->rest, (size_t)(bind->end - bind->rest));
 }
 
+/* What the statement may set for the session, perhaps by a name that is among the values. */
+static void mind_statement(struct server *server, const struct statement *statement,
+                           const struct bind_message *bind)
+{
+    struct custom_values values = {.rest = bind->rest, .end = bind->end};
+    custom_mind(server, statement->body, strlen((const char *)statement->body), statement->mentions,
+                &values);
+}
+
 static enum step bind_unnamed(struct client *client, const struct bind_message *bind,
                               const uint8_t *message)
 {
     struct server *server = client->server;
-    if (client->unnamed != NULL && client->unnamed->statement->mentions_state)
-        server->dirt |= DIRT_SETTINGS;
+    if (client->unnamed != NULL && __builtin_expect(client->unnamed->statement->mentions != 0, 0))
+        mind_statement(server, client->unnamed->statement, bind);
     enum use use = unnamed_find_use(client);
     if (use == USE_HELD)
         return STEP_WAIT;
@@ -268,8 +282,8 @@ static enum step bind_named(struct client *client, const struct bind_message *bi
 {
     struct server *server = client->server;
     struct prepared *copy = NULL;
-    if (named->statement->mentions_state)
-        server->dirt |= DIRT_SETTINGS;
+    if (__builtin_expect(named->statement->mentions != 0, 0))
+        mind_statement(server, named->statement, bind);
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
         return STEP_WAIT;

@@ -8,8 +8,9 @@ from support import Turner, pool
 BASE = "set search_path to app, public; set work_mem = '64MB'; set time zone 'Asia/Tokyo'"
 ENTRY = "connect_query='" + BASE.replace("'", "''") + "'"
 SHOW = ("select current_setting('search_path'), current_setting('work_mem'), current_setting('TimeZone'), "
-        "current_setting('geqo'), current_setting('statement_timeout'), current_user")
-OF_BASE = ("app, public", "64MB", "Asia/Tokyo", "on", "0", "raw")
+        "current_setting('geqo'), current_setting('statement_timeout'), current_user, "
+        "coalesce(current_setting('my.own', true), '')")
+OF_BASE = ("app, public", "64MB", "Asia/Tokyo", "on", "0", "raw", "")
 
 
 def seen(client):
@@ -69,7 +70,9 @@ STEPS = ["set work_mem = '5MB'", "set work_mem = '64MB'", "reset work_mem", "set
          "select set_config('TimeZone', 'Asia/Tokyo', false)", "do $$ begin perform set_config('TimeZone', 'Europe/Oslo', false); end $$",
          "do $$ begin perform set_config('TimeZone', 'Asia/Tokyo', false); end $$", "set geqo = off", "reset geqo",
          "set statement_timeout = '50s'", "reset statement_timeout", "reset all", "discard all", "set role second", "reset role",
-         "set work_mem = 'lots'", "select 1"]
+         "set work_mem = 'lots'", "select 1", "set my.own = 'a'", "set My.Own to b", "select set_config('my.own', 'c', false)",
+         "begin; set local my.own = 'd'; commit", "begin; set my.own = 'e'; rollback", "set my.own = 'f'; select 1/0", "reset my.own",
+         "begin; set my.own = 'g'; savepoint s; set my.own = 'h'; rollback to s; commit", "select set_config('my.own', 'i', true)"]
 
 
 @pool(pool_size=2, auth="trust", entry=ENTRY)
@@ -194,8 +197,8 @@ def test_another_connect_query_after_a_reload(env):
     env.admin().execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'raw' and datname = %s", (name,))
     for _ in range(3):
         assert env.raw().query(SHOW).rows[0][1] == "32MB"
-        assert seen(plain) == ("app, public", "32MB", "Asia/Tokyo", "on", "0", "raw")
-        assert seen(client) == ("app, public", "32MB", "UTC", "on", "50s", "raw")
+        assert seen(plain) == ("app, public", "32MB", "Asia/Tokyo", "on", "0", "raw", "")
+        assert seen(client) == ("app, public", "32MB", "UTC", "on", "50s", "raw", "")
 
 
 @pool(pool_size=2, auth="trust", entry="connect_query='set statement_timeout = 1'")

@@ -95,7 +95,14 @@ def test_settings_follow_transactions_as_postgresql_has_them(env):
              "set session characteristics as transaction read only", "show default_transaction_read_only",
              "reset all", "show default_transaction_read_only", "set work_mem = '13MB'; select 1/0", "set work_mem = '14MB'; show work_mem",
              "set role second", "select current_user, session_user", "reset role", "set session authorization third",
-             "select current_user, session_user", "reset session authorization", "discard all"]
+             "select current_user, session_user", "reset session authorization", "discard all",
+             "set my.own = 'a'", "begin; set my.own = 'b'; rollback", "begin; set my.own = 'c'; commit", "begin", "set local my.own = 'd'",
+             "commit", "begin", "set my.own = 'e'", "savepoint a", "set my.own = 'f'", "rollback to a", "commit",
+             "begin; set local my.own = 'g'; rollback", "select set_config('MY.Own', 'h', false)", "select set_config('my.own', 'i', true)",
+             "begin; select set_config('my.own', 'j', false); rollback", "set my.own = 'k'; select 1/0", "set my.own = 'l'; set work_mem = '7MB'",
+             "begin; savepoint a; set my.own = 'm'; release a; savepoint b; set my.own = 'n'; rollback to b; commit",
+             "do $$ begin perform set_config('my.own', 'o', false); end $$", "set my.own = default", "set my.own to p", "reset my.own",
+             "set my.own = 'q'", "reset all", "set my.own = 'r'", "discard all", "begin; set local my.own = 's'; commit"]
     for step in steps:
         expected, got = reference.query(step), client.query(step)
         assert (expected.rows, expected.tags, expected.sqlstate, expected.status) == \
