@@ -1,9 +1,11 @@
 /* Clients that break the exchange, stop in the middle of it, or guess. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "exchange.h"
+#include "secret.h"
 
 #define SCRAM_SECRET                                                                               \
     "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"    \
@@ -341,4 +343,74 @@ Test(client_proof, abandoned_anywhere)
     begin(WEIR_AUTH_PLAIN, "user", SCRAM_SECRET);
     cr_expect_eq(step("pencil", 7), WEIR_AUTH_BUSY);
     weir_client_proof_destroy(NULL);
+}
+
+/* --- another secret after the first did not fit -------------------------------------------------
+ */
+
+static void expect_taken(const char *password, const char *md5)
+{
+    struct weir_credentials taken;
+    weir_client_proof_take(proof, &taken);
+    cr_expect_eq(taken.password == NULL, password == NULL);
+    cr_expect_eq(taken.md5 == NULL, md5 == NULL);
+    if (taken.password != NULL && password != NULL)
+        cr_expect_str_eq(taken.password, password);
+    if (taken.md5 != NULL && md5 != NULL)
+        cr_expect_str_eq(taken.md5, md5);
+    weir_credentials_clear(&taken);
+}
+
+static enum weir_auth_result again(const char *secret)
+{
+    weir_buffer_clear(&out);
+    enum weir_auth_result result = weir_client_proof_again(proof, secret, &out);
+    while (result == WEIR_AUTH_BUSY)
+        result = weir_client_proof_work(proof, &out);
+    return result;
+}
+
+Test(client_proof, a_password_fits_a_later_secret)
+{
+    char md5[WEIR_SECRET_MD5_LENGTH + 1];
+    weir_md5_secret("fresh", "u", md5);
+    const char *const before[] = {"stale", NULL, "md5a3556571e93b0d20722ba62be61e8c2d"};
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        begin(WEIR_AUTH_PLAIN, "u", before[i]);
+        cr_assert_eq(step("fresh", 6), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(NULL), WEIR_AUTH_FAILED);
+        cr_assert_eq(again("other"), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(SCRAM_SECRET), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(i == 0 ? "fresh" : md5), WEIR_AUTH_OK);
+        expect_taken("fresh", NULL);
+    }
+}
+
+Test(client_proof, an_md5_response_fits_a_later_secret)
+{
+    char md5[WEIR_SECRET_MD5_LENGTH + 1], response[WEIR_SECRET_MD5_LENGTH + 1];
+    size_t length;
+    weir_md5_secret("fresh", "u", md5);
+    for (int plain = 0; plain < 2; plain++) {
+        begin(WEIR_AUTH_MD5, "u", plain ? NULL : "stale");
+        weir_md5_response(md5, message_body(&out, &length) + 4, response);
+        cr_assert_eq(step(response, sizeof(response)), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(NULL), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(SCRAM_SECRET), WEIR_AUTH_FAILED);
+        cr_assert_eq(again(plain ? "fresh" : md5), WEIR_AUTH_OK);
+        expect_taken(plain ? "fresh" : NULL, plain ? NULL : md5);
+    }
+}
+
+Test(client_proof, a_scram_exchange_is_bound_to_its_salt)
+{
+    char final[1024], nonce[256];
+    begin(WEIR_AUTH_SCRAM, "u", SCRAM_SECRET);
+    cr_assert_eq(step_first("n,,n=,r=abcdefghijkl"), WEIR_AUTH_MORE);
+    snprintf(nonce, sizeof(nonce), "%.*s", (int)strcspn(challenge(), ","), challenge());
+    snprintf(final, sizeof(final), "c=biws,%s,p=" P32, nonce);
+    cr_assert_eq(step(final, strlen(final)), WEIR_AUTH_FAILED);
+    cr_assert_eq(again(SCRAM_SECRET), WEIR_AUTH_FAILED);
+    cr_assert_eq(again("plain"), WEIR_AUTH_FAILED);
+    cr_assert_eq(again(NULL), WEIR_AUTH_FAILED);
 }

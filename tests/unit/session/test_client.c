@@ -192,6 +192,9 @@ FORBIDDEN(ENDING, ACTIVE)
 FORBIDDEN(STARTUP, IDLE)
 FORBIDDEN(STARTUP, ACTIVE)
 FORBIDDEN(STARTUP, DERIVING)
+FORBIDDEN(LOOKUP, STARTUP)
+FORBIDDEN(LOOKUP, IDLE)
+FORBIDDEN(GREETING, LOOKUP)
 FORBIDDEN(PROVING, STARTUP)
 FORBIDDEN(PROVING, IDLE)
 FORBIDDEN(PROVING, ACTIVE)
@@ -215,5 +218,62 @@ Test(session, closing_twice_and_asking_for_the_peer)
     weir_client_peer(&client, text, sizeof text);
     cr_assert_str_eq(text, "?");
     weir_client_login_free(&client);
+    finish();
+}
+
+/* --- admitted later ----------------------------------------------------------------------------- */
+
+Test(session, waits_until_it_is_admitted)
+{
+    const struct weir_admission known = {.method = WEIR_AUTH_PLAIN, .secret = "secret"};
+    admission.later = true;
+    log_in(plain);
+    cr_assert_eq(client.state, WEIR_CLIENT_LOOKUP);
+    cr_assert_eq(receive(), 0);
+    weir_client_admitted(&client, &known);
+    cr_assert_eq(client.state, WEIR_CLIENT_PROVING);
+    cr_assert_gt(receive(), 0);
+    send_password("secret", 7);
+    turns(3);
+    cr_assert_eq(welcomed, 1);
+    finish();
+}
+
+Test(session, what_comes_before_it_is_admitted_waits_with_it)
+{
+    const struct weir_admission known = {.method = WEIR_AUTH_PLAIN, .secret = "secret"};
+    for (int wrong = 0; wrong < 2; wrong++) {
+        reopen();
+        admission.later = true;
+        log_in(plain);
+        send_password(wrong ? "Secret" : "secret", 7);
+        send_bytes("Q\0\0\0\6x", 7);
+        turns(3);
+        cr_assert_eq(client.state, WEIR_CLIENT_LOOKUP);
+        cr_assert_eq(welcomed + ended, 0);
+        weir_client_admitted(&client, &known);
+        cr_assert_eq(welcomed, !wrong);
+        cr_assert_eq(ended, wrong);
+        if (wrong)
+            continue;
+        uint8_t *bytes;
+        size_t length;
+        weir_stream_unread(&client.stream, &bytes, &length);
+        cr_assert_eq(length, 7, "%zu", length);
+        cr_assert_eq(bytes[0], 'Q');
+    }
+    finish();
+}
+
+Test(session, goes_away_before_it_is_admitted)
+{
+    admission.later = true;
+    log_in(plain);
+    close(peer);
+    peer = -1;
+    turns(3);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_reason, WEIR_REASON_CLIENT_GONE);
+    cr_assert_eq(client.state, WEIR_CLIENT_CLOSED);
     finish();
 }
