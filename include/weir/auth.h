@@ -129,6 +129,16 @@ struct weir_server_proof;
 struct weir_server_proof *weir_server_proof_create(struct weir_auth_context *context,
                                                    const char *user,
                                                    const struct weir_credentials *credentials);
+/* The channel to the server (RFC 5929, RFC 5802 section 6). */
+struct weir_channel {
+    bool secured;           /* it is TLS */
+    bool wanted;            /* SCRAM is bound to it where the server offers that */
+    bool required;          /* no login without */
+    uint8_t endpoint[64];   /* tls-server-end-point */
+    size_t endpoint_length; /* 0: the server's certificate has none */
+};
+/* Before the first step; without it the channel is plain. */
+void weir_server_proof_bind(struct weir_server_proof *proof, const struct weir_channel *channel);
 /* One AuthenticationXXX message, body after the header (code first). Answers:
  * OK for AuthenticationOk (only when every SCRAM signature due was verified: a server that skips
  * the final message is BROKEN), MORE with the reply in `out` (empty for SASLFinal), BUSY, or

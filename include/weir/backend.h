@@ -47,6 +47,7 @@ bool weir_parameter_is_setting(const char *name);
 
 enum weir_server_state {
     WEIR_SERVER_CONNECTING,
+    WEIR_SERVER_SECURING, /* asked for TLS, or handshake under way */
     WEIR_SERVER_LOGIN,
     WEIR_SERVER_DERIVING,   /* key derivation under way */
     WEIR_SERVER_SETTING_UP, /* connect_query */
@@ -65,6 +66,7 @@ struct weir_server_target {
     const char *database;
     const char *user;
     const struct weir_credentials *credentials;
+    const struct weir_database_tls *tls; /* NULL: plain */
     const char *application_name;        /* NULL: none */
     const char *options;                 /* NULL: none */
     const char *client_encoding;         /* NULL: none */
@@ -102,6 +104,8 @@ struct weir_server {
     uint8_t *key; /* cancel key */
     uint16_t key_length;
     struct weir_address address;
+    struct weir_tls_context *tls; /* NULL: never TLS */
+    char *tls_host;               /* whose certificate it must be */
     struct weir_parameters parameters;
 };
 
@@ -119,7 +123,7 @@ void weir_server_fini(struct weir_server *server);
 
 struct weir_cancel; /* one CancelRequest under way */
 
-/* Connects to where `server` is connected, sends CancelRequest with its key, waits until the server
+/* Connects to where `server` is connected (with TLS if that is), sends CancelRequest with its key, waits until the server
  * closes (only then is it certain that the signal is not still on its way). `done` comes from the
  * loop exactly once, unless the cancel is dropped. */
 struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_server *server,

@@ -67,6 +67,8 @@ struct weir_pool_settings {
 struct weir_conf_host {
     char *host; /* name, address, /dir, @abstract; "" = default Unix directory of libpq */
     int port;
+    char *
+        name; /* that certificates are for: as `host`, but with hostaddr what host says; may be "" */
 };
 
 enum weir_session_attrs {
@@ -76,6 +78,30 @@ enum weir_session_attrs {
     WEIR_ATTRS_PRIMARY,
     WEIR_ATTRS_STANDBY,
     WEIR_ATTRS_PREFER_STANDBY
+};
+
+/* libpq's words, the weakest first. */
+enum weir_sslmode {
+    WEIR_SSLMODE_DISABLE,
+    WEIR_SSLMODE_ALLOW,
+    WEIR_SSLMODE_PREFER,
+    WEIR_SSLMODE_REQUIRE,
+    WEIR_SSLMODE_VERIFY_CA,
+    WEIR_SSLMODE_VERIFY_FULL
+};
+enum weir_channel_binding { WEIR_BINDING_DISABLE, WEIR_BINDING_PREFER, WEIR_BINDING_REQUIRE };
+
+struct weir_tls_context; /* weir/tls.h */
+
+/* TLS towards the hosts of a line. */
+struct weir_database_tls {
+    /* As the line says them; NULL: it does not. */
+    char *sslmode, *sslrootcert, *sslcert, *sslkey, *sslcrl;
+    char *ssl_min_protocol_version, *ssl_max_protocol_version, *sslsni, *channel_binding;
+    /* What holds, with the global settings behind. */
+    enum weir_sslmode mode;
+    enum weir_channel_binding binding;
+    struct weir_tls_context *context; /* NULL: never TLS */
 };
 
 /* One line of [databases]. */
@@ -90,6 +116,7 @@ struct weir_database {
     char *options;          /* NULL, or sent likewise */
     char *client_encoding;  /* likewise */
     enum weir_session_attrs session_attrs;
+    struct weir_database_tls tls;
     char *where; /* "file:line", for messages */
     struct weir_pool_overrides *overrides;
 };

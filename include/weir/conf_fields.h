@@ -26,6 +26,14 @@ struct weir_conf {
     char *admin_users;
     char *stats_users;
 
+    enum weir_sslmode server_tls_sslmode; /* of lines that do not say sslmode, as the next ones */
+    char *server_tls_ca_file;
+    char *server_tls_cert_file;
+    char *server_tls_key_file;
+    char *server_tls_protocols;
+    char *server_tls_ciphers;
+    char *server_tls13_ciphers;
+
     weir_usec client_login_timeout;
     weir_usec shutdown_timeout;
     uint64_t

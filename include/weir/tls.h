@@ -35,6 +35,7 @@ struct weir_tls_options {
     const char *ciphers;          /* up to TLS 1.2: OpenSSL's list, or one of PgBouncer's words */
     const char *suites;           /* TLS 1.3 */
     const char *curves;           /* "auto" or OpenSSL's list of groups */
+    bool without_sni;             /* client side: the host name is not told in clear */
 };
 
 /* What connections of one kind share. Counted: every stream holds a reference, so a context may be
@@ -46,6 +47,9 @@ struct weir_tls_context *weir_tls_context_create(const struct weir_tls_options *
                                                  char **problem);
 struct weir_tls_context *weir_tls_context_share(struct weir_tls_context *context);
 void weir_tls_context_release(struct weir_tls_context *context); /* NULL is fine */
+/* Made of the same options and of files with the same contents. Both may be NULL. */
+bool weir_tls_context_is_same(const struct weir_tls_context *left,
+                              const struct weir_tls_context *right);
 
 /* --- handshakes ------------------------------------------------------------------------ */
 
@@ -76,6 +80,8 @@ static inline bool weir_tls_is_used(const struct weir_stream *stream)
 }
 /* Why a handshake or, after WEIR_IO_DEAD, a connection failed; NULL when it was not TLS. */
 const char *weir_tls_problem(const struct weir_stream *stream);
+/* The handshake failed because the peer's certificate is not one that the context accepts. */
+bool weir_tls_peer_is_refused(const struct weir_stream *stream);
 /* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS. */
 const char *weir_tls_version(const struct weir_stream *stream);
 const char *weir_tls_cipher(const struct weir_stream *stream);

@@ -131,6 +131,7 @@ struct weir_view_client {
     uint32_t pins;                    /* WEIR_PIN_... */
     struct weir_view_statement statement;
     int descriptor;
+    const char *tls_version, *tls_cipher; /* NULL: plain */
     bool console;
 };
 void weir_view_clients(const struct weir_router *router,
@@ -169,6 +170,7 @@ struct weir_view_server {
     uint32_t pins;
     struct weir_view_statement statement;
     int descriptor;
+    const char *tls_version, *tls_cipher; /* NULL: plain */
 };
 void weir_view_servers(const struct weir_router *router,
                        void (*each)(void *context, const struct weir_view_server *row),

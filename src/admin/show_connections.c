@@ -82,7 +82,16 @@ struct common {
     uint32_t pid;
     size_t prepared;
     uint64_t id;
+    const char *tls_version, *tls_cipher; /* NULL: none */
 };
+
+static void show_tls(struct rows *rows, const struct common *common)
+{
+    char text[128] = "";
+    if (common->tls_version != NULL)
+        snprintf(text, sizeof(text), "%s/%s", common->tls_version, common->tls_cipher);
+    rows_text(rows, text);
+}
 
 static void show_common(struct rows *rows, const struct common *common)
 {
@@ -101,7 +110,7 @@ static void show_common(struct rows *rows, const struct common *common)
     show_pointer(rows, common->pointer);
     show_pointer(rows, common->link);
     rows_number(rows, common->pid);
-    rows_text(rows, "");
+    show_tls(rows, common);
     rows_text(rows, common->application_name != NULL ? common->application_name : "");
     rows_number(rows, (int64_t)common->prepared);
     rows_number(rows, (int64_t)common->id);
@@ -138,6 +147,8 @@ static void begin_client(struct rows *rows, const struct weir_view_client *clien
         .pointer = client->pointer,
         .link = client->server_pointer,
         .pid = client->backend_pid,
+        .tls_version = client->tls_version,
+        .tls_cipher = client->tls_cipher,
         .prepared = client->prepared_statements,
         .id = client->id,
     };
@@ -190,6 +201,8 @@ static void begin_server(struct rows *rows, const struct weir_view_server *serve
         .pointer = server->pointer,
         .link = server->client_pointer,
         .pid = server->backend_pid,
+        .tls_version = server->tls_version,
+        .tls_cipher = server->tls_cipher,
         .prepared = server->prepared_statements,
         .id = server->id,
     };

@@ -96,14 +96,33 @@ void weir_scram_server_clear(struct weir_scram_server *server)
     weir_wipe(server, sizeof(*server));
 }
 
+#define BINDING_MAX 96 /* the longest header and the longest hash */
+
 /* The user name stays empty: the server takes the one of the startup packet. */
-static const char client_first_prefix[] = "n,,n=,r=";
+static const char client_first_bare[] = "n=,r=";
 
 char *weir_scram_client_begin(struct weir_scram_client *client,
-                              const uint8_t random[WEIR_SCRAM_NONCE_BYTES])
+                              const uint8_t random[WEIR_SCRAM_NONCE_BYTES], const uint8_t *endpoint,
+                              size_t endpoint_length, bool unasked)
 {
+    client->header = endpoint != NULL ? "p=tls-server-end-point,," : unasked ? "y,," : "n,,";
+    client->endpoint = endpoint;
+    client->endpoint_length = endpoint != NULL ? endpoint_length : 0;
     weir_base64_encode(random, WEIR_SCRAM_NONCE_BYTES, client->nonce);
-    return weir_format("%s%s", client_first_prefix, client->nonce);
+    return weir_format("%s%s%s", client->header, client_first_bare, client->nonce);
+}
+
+/* The header, and what the channel is known by. */
+static void encode_binding(const struct weir_scram_client *client,
+                           char text[WEIR_BASE64_SIZE(BINDING_MAX)])
+{
+    uint8_t bytes[BINDING_MAX];
+    size_t length = strlen(client->header);
+    weir_require(length + client->endpoint_length <= sizeof(bytes));
+    memcpy(bytes, client->header, length);
+    if (client->endpoint_length > 0)
+        memcpy(bytes + length, client->endpoint, client->endpoint_length);
+    weir_base64_encode(bytes, length + client->endpoint_length, text);
 }
 
 const char *weir_scram_client_continue(struct weir_scram_client *client, const char *text,
@@ -118,11 +137,12 @@ const char *weir_scram_client_continue(struct weir_scram_client *client, const c
     if (first->nonce.length <= own || memcmp(first->nonce.at, client->nonce, own) != 0)
         return "SCRAM nonce of the server does not extend ours";
 
-    char *before =
-        weir_format("%s%s,%.*s,", client_first_prefix + 3, client->nonce, (int)length, text);
+    char *before = weir_format("%s%s,%.*s,", client_first_bare, client->nonce, (int)length, text);
+    char binding[WEIR_BASE64_SIZE(BINDING_MAX)];
+    encode_binding(client, binding);
     client->final_at = strlen(before);
     client->transcript =
-        weir_format("%sc=biws,r=%.*s", before, (int)first->nonce.length, first->nonce.at);
+        weir_format("%sc=%s,r=%.*s", before, binding, (int)first->nonce.length, first->nonce.at);
     client->length = strlen(client->transcript);
     free(before);
     return NULL;

@@ -64,13 +64,18 @@ struct weir_scram_client {
     char nonce[WEIR_SCRAM_NONCE_SIZE];
     char *transcript; /* AuthMessage */
     size_t length;
+    const char *header;      /* gs2: "n,,", "y,,"; bound: "p=tls-server-end-point,," */
+    const uint8_t *endpoint; /* bound: what to; must live as long */
+    size_t endpoint_length;
     size_t final_at;                   /* where our final message without proof begins in it */
     uint8_t signature[WEIR_SCRAM_KEY]; /* that the server must send */
 };
 
-/* Our first message, freed by the caller. */
+/* Our first message, freed by the caller. `endpoint` NULL: not bound; `unasked` then says that we
+ * would have been able to, had the server offered it. */
 char *weir_scram_client_begin(struct weir_scram_client *client,
-                              const uint8_t random[WEIR_SCRAM_NONCE_BYTES]);
+                              const uint8_t random[WEIR_SCRAM_NONCE_BYTES], const uint8_t *endpoint,
+                              size_t endpoint_length, bool unasked);
 /* Takes the server's first message: fills in salt and iterations. */
 const char *weir_scram_client_continue(struct weir_scram_client *client, const char *text,
                                        size_t length, struct weir_scram_server_first *first);

@@ -23,6 +23,8 @@ struct weir_server_proof {
     char *user;
     struct weir_credentials credentials;
     char *problem;
+    struct weir_channel channel;
+    bool bound; /* the SCRAM exchange is bound to the channel */
     struct weir_scram_client scram;
     struct weir_derivation *derivation;
 };
@@ -45,6 +47,11 @@ struct weir_server_proof *weir_server_proof_create(struct weir_auth_context *con
         proof->credentials.md5 = copy_text(credentials->md5);
     }
     return proof;
+}
+
+void weir_server_proof_bind(struct weir_server_proof *proof, const struct weir_channel *channel)
+{
+    proof->channel = *channel;
 }
 
 /* --- ends --------------------------------------------------------------------------------------
@@ -101,6 +108,17 @@ static char *clean_text(const char *text, size_t length)
     return clean;
 }
 
+/* Whoever sits between knows nothing that is worth anything until we have said something that he could
+ * pass on: before that the demand is made. */
+static enum weir_auth_result not_bound(struct weir_server_proof *proof)
+{
+    return end(proof, WEIR_AUTH_FAILED,
+               weir_strdup(proof->channel.secured
+                               ? "channel_binding=require, but the server offers no authentication "
+                                 "with channel binding"
+                               : "channel_binding=require, but the connection does not use TLS"));
+}
+
 /* --- clear-text and MD5 ---------------------------------------------------------------- */
 
 static enum weir_auth_result answer_password(struct weir_server_proof *proof,
@@ -141,12 +159,15 @@ static enum weir_auth_result send_first(struct weir_server_proof *proof, struct 
 {
     uint8_t random[WEIR_SCRAM_NONCE_BYTES];
     weir_random_bytes(random, sizeof(random));
-    char *first = weir_scram_client_begin(&proof->scram, random);
+    const struct weir_channel *channel = &proof->channel;
+    char *first = weir_scram_client_begin(
+        &proof->scram, random, proof->bound ? channel->endpoint : NULL, channel->endpoint_length,
+        channel->secured && channel->wanted && channel->endpoint_length > 0);
     size_t length = strlen(first);
 
     struct weir_writer writer = weir_writer_to(out);
     size_t begin = weir_message_begin(&writer, 'p');
-    weir_write_string(&writer, WEIR_SCRAM_MECHANISM);
+    weir_write_string(&writer, proof->bound ? WEIR_SCRAM_MECHANISM "-PLUS" : WEIR_SCRAM_MECHANISM);
     weir_write_u32(&writer, (uint32_t)length);
     weir_write_bytes(&writer, first, length);
     weir_message_end(&writer, begin);
@@ -175,7 +196,11 @@ static enum weir_auth_result answer_sasl(struct weir_server_proof *proof,
     }
     if (weir_reader_left(reader) > 0)
         return broken(proof, "malformed list of SASL mechanisms");
-    if (!offered) {
+    const struct weir_channel *channel = &proof->channel;
+    proof->bound = binding && channel->wanted && channel->endpoint_length > 0;
+    if (channel->required && !proof->bound)
+        return not_bound(proof);
+    if (!offered && !proof->bound) {
         if (binding)
             return unsupported(proof, WEIR_SCRAM_MECHANISM "-PLUS (channel binding)");
         char *name = clean_text(first_name ? first_name : "", first_name ? strlen(first_name) : 0);
@@ -259,6 +284,8 @@ static enum weir_auth_result finish(struct weir_server_proof *proof, struct weir
 {
     if (weir_reader_left(reader) > 0)
         return broken(proof, "malformed AuthenticationOk");
+    if (proof->channel.required && !(proof->bound && proof->state == PROOF_VERIFIED))
+        return not_bound(proof);
     if (proof->state == PROOF_SCRAM_FIRST || proof->state == PROOF_SCRAM_FINAL)
         return broken(proof, "server ends the SCRAM exchange without proving itself");
     proof->state = PROOF_OVER;
@@ -307,6 +334,8 @@ enum weir_auth_result weir_server_proof_step(struct weir_server_proof *proof, co
     }
     if (proof->state != PROOF_START)
         return broken(proof, "server demands authentication a second time");
+    if (proof->channel.required && code != 10)
+        return not_bound(proof);
     switch (code) {
     case 3:
         if (weir_reader_left(&reader) > 0)

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ssl_request.h"
 #include "weir/memory.h"
+#include "weir/tls.h"
 #include "weir/wire.h"
 
 #define CANCEL_REQUEST_CODE 80877102u
@@ -17,13 +19,17 @@ struct weir_cancel {
     void (*done)(void *context, bool delivered);
     void *context;
     struct weir_buffer packet;
-    bool delivered;
+    struct weir_tls_context *tls; /* NULL: plain */
+    char *tls_host;
+    bool sent;
 };
 
 static void destroy(struct weir_cancel *cancel)
 {
     weir_stream_close(&cancel->stream);
     weir_buffer_clear(&cancel->packet);
+    weir_tls_context_release(cancel->tls);
+    free(cancel->tls_host);
     free(cancel);
 }
 
@@ -55,6 +61,39 @@ static void on_event(struct weir_stream *stream, unsigned events)
     finish(cancel, io == WEIR_IO_EOF);
 }
 
+static void send_packet(struct weir_cancel *cancel)
+{
+    cancel->stream.on_event = on_event;
+    cancel->sent = true;
+    if (!weir_stream_send_bytes(&cancel->stream, weir_buffer_bytes(&cancel->packet),
+                                weir_buffer_length(&cancel->packet)))
+        finish(cancel, false);
+}
+
+static void on_handshake(struct weir_stream *stream, unsigned events)
+{
+    struct weir_cancel *cancel = weir_container_of(stream, struct weir_cancel, stream);
+    if (events & WEIR_STREAM_SECURED)
+        send_packet(cancel);
+    else if (events & WEIR_STREAM_FAILED)
+        finish(cancel, false);
+}
+
+/* The key is not sent in clear when the connection that it belongs to is not. */
+static void on_answer(struct weir_stream *stream, unsigned events)
+{
+    struct weir_cancel *cancel = weir_container_of(stream, struct weir_cancel, stream);
+    const char *problem;
+    if (!(events & (WEIR_STREAM_READABLE | WEIR_STREAM_FAILED)))
+        return;
+    enum weir_ssl_answer answer = weir_ssl_request_take(stream, &problem);
+    if (answer == WEIR_SSL_WAIT)
+        return;
+    stream->on_event = on_handshake;
+    if (answer != WEIR_SSL_YES || !weir_tls_connect(stream, cancel->tls, cancel->tls_host))
+        finish(cancel, false);
+}
+
 static void on_dialled(void *context, const struct weir_dial_result *result)
 {
     struct weir_cancel *cancel = context;
@@ -63,9 +102,11 @@ static void on_dialled(void *context, const struct weir_dial_result *result)
         finish(cancel, false);
         return;
     }
-    weir_stream_open(&cancel->stream, cancel->loop, result->fd, 1, on_event);
-    if (!weir_stream_send_bytes(&cancel->stream, weir_buffer_bytes(&cancel->packet),
-                                weir_buffer_length(&cancel->packet)))
+    weir_stream_open(&cancel->stream, cancel->loop, result->fd, 1,
+                     cancel->tls != NULL ? on_answer : on_event);
+    if (cancel->tls == NULL)
+        send_packet(cancel);
+    else if (!weir_ssl_request_send(&cancel->stream))
         finish(cancel, false);
 }
 
@@ -77,6 +118,10 @@ struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_
     cancel->done = done;
     cancel->context = context;
     cancel->ended.run = on_ended;
+    if (weir_tls_is_used(&server->stream)) {
+        cancel->tls = weir_tls_context_share(server->tls);
+        cancel->tls_host = weir_strdup(server->tls_host);
+    }
     struct weir_writer writer = weir_writer_to(&cancel->packet);
     size_t packet = weir_message_begin(&writer, 0);
     weir_write_u32(&writer, CANCEL_REQUEST_CODE);
@@ -89,7 +134,7 @@ struct weir_cancel *weir_cancel_start(struct weir_loop *loop, const struct weir_
 
 bool weir_cancel_is_sent(const struct weir_cancel *cancel)
 {
-    return cancel->dial == NULL;
+    return cancel->sent;
 }
 
 void weir_cancel_drop(struct weir_cancel *cancel)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weir/memory.h"
+#include "weir/tls.h"
 #include "weir/wire.h"
 
 #define LOGIN_MESSAGE_MAX 65536
@@ -55,6 +56,21 @@ static bool send_out(struct weir_server *server, struct weir_buffer *out)
 
 static void on_slice(struct ev_loop *ev, ev_timer *timer, int events);
 
+static void bind_proof(struct weir_server *server)
+{
+    struct weir_server_login *login = server->login;
+    _Static_assert(sizeof(((struct weir_channel *)0)->endpoint) >= WEIR_TLS_ENDPOINT_MAX,
+                   "every endpoint fits");
+    struct weir_channel channel = {
+        .secured = weir_tls_is_used(&server->stream),
+        .wanted = login->binding != WEIR_BINDING_DISABLE,
+        .required = login->binding == WEIR_BINDING_REQUIRE,
+    };
+    if (!weir_tls_endpoint(&server->stream, channel.endpoint, &channel.endpoint_length))
+        channel.endpoint_length = 0;
+    weir_server_proof_bind(login->proof, &channel);
+}
+
 void weir_server_login_begin(struct weir_server *server)
 {
     struct weir_server_login *login = server->login;
@@ -62,6 +78,7 @@ void weir_server_login_begin(struct weir_server *server)
     login->slice.data = server;
     login->proof =
         weir_server_proof_create(login->auth, login->target->user, login->target->credentials);
+    bind_proof(server);
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
     write_startup(server, &writer);
@@ -129,6 +146,10 @@ static void on_error(struct weir_server *server, const uint8_t *body, size_t len
         strcmp(fields.sqlstate, "57P03") == 0 && weir_server_try_next(server))
         return;
     char *text = weir_format("%s", fields.message != NULL ? fields.message : "unknown error");
+    if (!login->authenticated && weir_server_try_other_way(server, text)) {
+        free(text);
+        return;
+    }
     weir_server_fail(server, WEIR_REASON_SERVER_LOGIN_FAILED, text,
                      kept && !weir_server_error_is_passing(fields.sqlstate));
     free(text);
@@ -303,10 +324,14 @@ void weir_server_login_event(struct weir_stream *stream, unsigned events)
     if (io == WEIR_IO_WAIT)
         return;
     if (io != WEIR_IO_OK) {
-        weir_server_fail(server, WEIR_REASON_SERVER_UNAVAILABLE,
-                         io == WEIR_IO_EOF ? "the server closed the connection during login"
-                                           : "the connection failed during login",
-                         false);
+        /* With TLS 1.3 a server that does not accept our certificate says so only now. */
+        const char *why = weir_tls_problem(stream);
+        char *text = weir_format("%s%s%s",
+                                 io == WEIR_IO_EOF ? "the server closed the connection during login"
+                                                   : "the connection failed during login",
+                                 why == NULL ? "" : ": ", why == NULL ? "" : why);
+        weir_server_fail(server, WEIR_REASON_SERVER_UNAVAILABLE, text, false);
+        free(text);
         return;
     }
     walk(server, bytes, length);

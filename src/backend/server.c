@@ -5,20 +5,25 @@
 
 #include "login.h"
 #include "weir/memory.h"
+#include "weir/tls.h"
 #include "weir/wire.h"
 
 const char *weir_server_state_name(enum weir_server_state state)
 {
     static const char *const names[] = {
-        [WEIR_SERVER_CONNECTING] = "connecting", [WEIR_SERVER_LOGIN] = "login",
-        [WEIR_SERVER_DERIVING] = "deriving",     [WEIR_SERVER_SETTING_UP] = "setting up",
-        [WEIR_SERVER_READY] = "ready",           [WEIR_SERVER_CLOSED] = "closed",
+        [WEIR_SERVER_CONNECTING] = "connecting", [WEIR_SERVER_SECURING] = "securing",
+        [WEIR_SERVER_LOGIN] = "login",           [WEIR_SERVER_DERIVING] = "deriving",
+        [WEIR_SERVER_SETTING_UP] = "setting up", [WEIR_SERVER_READY] = "ready",
+        [WEIR_SERVER_CLOSED] = "closed",
     };
     return names[state];
 }
 
 static const uint16_t may_follow[] = {
-    [WEIR_SERVER_CONNECTING] = 1u << WEIR_SERVER_LOGIN | 1u << WEIR_SERVER_CLOSED,
+    [WEIR_SERVER_CONNECTING] =
+        1u << WEIR_SERVER_SECURING | 1u << WEIR_SERVER_LOGIN | 1u << WEIR_SERVER_CLOSED,
+    [WEIR_SERVER_SECURING] =
+        1u << WEIR_SERVER_LOGIN | 1u << WEIR_SERVER_CONNECTING | 1u << WEIR_SERVER_CLOSED,
     [WEIR_SERVER_LOGIN] = 1u << WEIR_SERVER_DERIVING | 1u << WEIR_SERVER_SETTING_UP |
                           1u << WEIR_SERVER_READY | 1u << WEIR_SERVER_CONNECTING |
                           1u << WEIR_SERVER_CLOSED,
@@ -49,9 +54,10 @@ static void on_dialled(void *context, const struct weir_dial_result *result)
     login->tried += (result->host_index + count - login->next_host) % count + 1;
     login->next_host = (result->host_index + 1) % count;
     server->address = result->address;
-    weir_stream_open(&server->stream, server->loop, result->fd, 1, weir_server_login_event);
-    weir_server_set_state(server, WEIR_SERVER_LOGIN);
-    weir_server_login_begin(server);
+    free(server->tls_host);
+    server->tls_host = weir_strdup(login->names == NULL ? "" : login->names[result->host_index]);
+    weir_server_choose_way(server);
+    weir_server_begin_connection(server, result->fd);
 }
 
 void weir_server_dial(struct weir_server *server)
@@ -59,6 +65,17 @@ void weir_server_dial(struct weir_server *server)
     struct weir_server_login *login = server->login;
     login->dial = weir_dial_start(server->loop, login->hosts, login->host_count, login->next_host,
                                   on_dialled, server);
+}
+
+void weir_server_leave(struct weir_server *server)
+{
+    struct weir_server_login *login = server->login;
+    weir_stream_close(&server->stream);
+    weir_server_proof_destroy(login->proof);
+    login->proof = NULL;
+    login->authenticated = false;
+    weir_parameters_clear(&server->parameters);
+    weir_server_set_state(server, WEIR_SERVER_CONNECTING);
 }
 
 bool weir_server_try_next(struct weir_server *server)
@@ -71,14 +88,22 @@ bool weir_server_try_next(struct weir_server *server)
         login->tried = 0;
         login->next_host = 0;
     }
-    weir_stream_close(&server->stream);
-    weir_server_proof_destroy(login->proof);
-    login->proof = NULL;
-    login->authenticated = false;
-    weir_parameters_clear(&server->parameters);
-    weir_server_set_state(server, WEIR_SERVER_CONNECTING);
+    weir_server_leave(server);
     weir_server_dial(server);
     return true;
+}
+
+/* Of its own, as a reload may change the target meanwhile. */
+static void take_tls(struct weir_server *server, const struct weir_server_target *target)
+{
+    struct weir_server_login *login = server->login;
+    login->sslmode = target->tls->mode;
+    login->binding = target->tls->binding;
+    if (target->tls->context != NULL)
+        server->tls = weir_tls_context_share(target->tls->context);
+    login->names = weir_alloc(target->host_count * sizeof(*login->names));
+    for (size_t i = 0; i < target->host_count; i++)
+        login->names[i] = target->hosts[i].name;
 }
 
 void weir_server_connect(struct weir_server *server, struct weir_loop *loop,
@@ -97,6 +122,8 @@ void weir_server_connect(struct weir_server *server, struct weir_loop *loop,
     for (size_t i = 0; i < target->host_count; i++)
         login->hosts[i] =
             (struct weir_dial_host){.host = target->hosts[i].host, .port = target->hosts[i].port};
+    if (target->tls != NULL)
+        take_tls(server, target);
     weir_server_dial(server);
 }
 
@@ -112,6 +139,8 @@ void weir_server_login_free(struct weir_server *server)
     weir_server_proof_destroy(login->proof);
     weir_buffer_clear(&login->last_error);
     free(login->hosts);
+    free(login->names);
+    free(login->first_problem);
     free(login);
 }
 
@@ -123,15 +152,21 @@ void weir_server_fail(struct weir_server *server, enum weir_reason reason, const
     server->login = NULL;
     weir_stream_close(&server->stream);
     weir_server_set_state(server, WEIR_SERVER_CLOSED);
+    char *whole =
+        login->first_problem == NULL
+            ? weir_strdup(text)
+            : weir_format("%s (before, %s TLS: %s)", text,
+                          login->first_with_tls ? "with" : "without", login->first_problem);
     struct weir_server_failure failure = {
         .reason = reason,
-        .text = text,
+        .text = whole,
         .error = weir_buffer_length(&login->last_error) > 0 ? weir_buffer_bytes(&login->last_error)
                                                             : NULL,
         .error_length = weir_buffer_length(&login->last_error),
         .fatal = fatal,
     };
     server->ops->failed(server, &failure);
+    free(whole);
     server->login = login;
     weir_server_login_free(server);
 }
@@ -160,4 +195,8 @@ void weir_server_fini(struct weir_server *server)
         weir_wipe(server->key, server->key_length);
     free(server->key);
     server->key = NULL;
+    weir_tls_context_release(server->tls);
+    server->tls = NULL;
+    free(server->tls_host);
+    server->tls_host = NULL;
 }

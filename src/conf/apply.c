@@ -394,7 +394,9 @@ static void settle_hosts(struct weir_conf *conf)
             if (database->hosts[j].host[0] != '\0')
                 continue;
             free(database->hosts[j].host);
+            free(database->hosts[j].name);
             database->hosts[j].host = weir_strdup(conf->unix_socket_dir);
+            database->hosts[j].name = weir_strdup(conf->unix_socket_dir);
         }
     }
 }
@@ -518,5 +520,7 @@ void weir_conf_apply(struct weir_conf *conf, const struct weir_entries *entries,
     for (size_t i = 0; i < conf->user_count; i++)
         settle_reserve(&apply, &conf->users[i].overrides->level);
     settle_hosts(conf);
+    for (size_t i = 0; i < conf->database_count; i++)
+        weir_database_tls_settle(&apply, &conf->databases[i]);
     check_whole(&apply, entries->file);
 }

@@ -5,6 +5,7 @@
 
 #include "setting.h"
 #include "snapshot.h"
+#include "value.h"
 #include "weir/memory.h"
 
 void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
@@ -36,7 +37,8 @@ static bool are_same_hosts(const struct weir_database *left, const struct weir_d
         return false;
     for (size_t i = 0; i < left->host_count; i++) {
         if (left->hosts[i].port != right->hosts[i].port ||
-            strcmp(left->hosts[i].host, right->hosts[i].host) != 0)
+            strcmp(left->hosts[i].host, right->hosts[i].host) != 0 ||
+            strcmp(left->hosts[i].name, right->hosts[i].name) != 0)
             return false;
     }
     return true;
@@ -49,7 +51,8 @@ bool weir_database_same_target(const struct weir_database *left, const struct we
            is_same(left->password, right->password) &&
            is_same(left->application_name, right->application_name) &&
            is_same(left->options, right->options) &&
-           is_same(left->client_encoding, right->client_encoding);
+           is_same(left->client_encoding, right->client_encoding) &&
+           weir_database_tls_is_same(&left->tls, &right->tls);
 }
 
 const char *weir_conf_effect_name(enum weir_conf_effect effect)
@@ -136,6 +139,27 @@ static const char *stars(const char *password)
     return password == NULL ? NULL : "***";
 }
 
+static void compare_tls(const struct telling *telling, const struct weir_database_tls *old,
+                        const struct weir_database_tls *fresh)
+{
+    bool told = false;
+    for (const struct weir_database_tls_word *word = weir_database_tls_words; word->name != NULL;
+         word++) {
+        const char *before = weir_database_tls_text(old, word);
+        const char *after = weir_database_tls_text(fresh, word);
+        told = told || !is_same(before, after);
+        compare_text(telling, word->name, before, after);
+    }
+    if (told || weir_database_tls_is_same(old, fresh))
+        return;
+    bool other_mode = old->mode != fresh->mode;
+    tell(telling, other_mode ? "sslmode" : "TLS",
+         other_mode ? weir_value_show_word(weir_sslmode_words, (int)old->mode) : "as it was",
+         other_mode ? weir_value_show_word(weir_sslmode_words, (int)fresh->mode)
+                    : "with other files or settings",
+         WEIR_EFFECT_RECONNECTS);
+}
+
 static void compare_target(const struct telling *telling, const struct weir_database *old,
                            const struct weir_database *fresh)
 {
@@ -156,6 +180,7 @@ static void compare_target(const struct telling *telling, const struct weir_data
     compare_text(telling, "client_encoding", old->client_encoding, fresh->client_encoding);
     compare_text(telling, "target_session_attrs", weir_session_attrs_show(old->session_attrs),
                  weir_session_attrs_show(fresh->session_attrs));
+    compare_tls(telling, &old->tls, &fresh->tls);
 }
 
 static const struct weir_database *find_line(const struct weir_conf *conf, const char *name)

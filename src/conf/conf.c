@@ -75,6 +75,8 @@ struct weir_conf *weir_conf_finish(struct weir_entries *entries, struct weir_mes
     weir_conf_apply(conf, conf->entries, messages);
     if (held)
         weir_libpq_drop();
+    if (weir_buffer_length(&messages->problems) == 0)
+        weir_database_tls_load(conf, messages);
     *problems = take_messages(&messages->problems);
     *warnings = take_messages(&messages->warnings);
     if (*problems != NULL) {
@@ -124,8 +126,11 @@ void weir_database_clear(struct weir_database *database)
 {
     if (database->password != NULL)
         weir_wipe(database->password, strlen(database->password));
-    for (size_t i = 0; i < database->host_count; i++)
+    for (size_t i = 0; i < database->host_count; i++) {
         free(database->hosts[i].host);
+        free(database->hosts[i].name);
+    }
+    weir_database_tls_clear(&database->tls);
     free(database->hosts);
     free(database->name);
     free(database->dbname);

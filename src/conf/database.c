@@ -75,12 +75,24 @@ static const struct keyword keywords[] = {
     {"application_name", ACTION_TEXT, offsetof(struct weir_database, application_name), NULL, NULL},
     {"connect_timeout", ACTION_TIMEOUT, 0, NULL, NULL},
     {"target_session_attrs", ACTION_ATTRS, 0, NULL, NULL},
-    {"sslmode", ACTION_REFUSE, 0, "disable,allow,prefer",
-     "refused: server connections cannot use TLS yet (disable, allow and prefer are plain)"},
+    {"sslmode", ACTION_TEXT, offsetof(struct weir_database, tls.sslmode), NULL, NULL},
+    {"sslrootcert", ACTION_TEXT, offsetof(struct weir_database, tls.sslrootcert), NULL, NULL},
+    {"sslcert", ACTION_TEXT, offsetof(struct weir_database, tls.sslcert), NULL, NULL},
+    {"sslkey", ACTION_TEXT, offsetof(struct weir_database, tls.sslkey), NULL, NULL},
+    {"sslcrl", ACTION_TEXT, offsetof(struct weir_database, tls.sslcrl), NULL, NULL},
+    {"ssl_min_protocol_version", ACTION_TEXT,
+     offsetof(struct weir_database, tls.ssl_min_protocol_version), NULL, NULL},
+    {"ssl_max_protocol_version", ACTION_TEXT,
+     offsetof(struct weir_database, tls.ssl_max_protocol_version), NULL, NULL},
+    {"sslsni", ACTION_TEXT, offsetof(struct weir_database, tls.sslsni), NULL, NULL},
+    {"channel_binding", ACTION_TEXT, offsetof(struct weir_database, tls.channel_binding), NULL,
+     NULL},
+    {"sslpassword", ACTION_REFUSE, 0, "",
+     "refused: keys with a passphrase are not read; store the key without one, readable by the "
+     "daemon only"},
+    {"sslcrldir", ACTION_REFUSE, 0, "", "refused: folders of revocations are not read; use sslcrl"},
     {"gssencmode", ACTION_REFUSE, 0, "disable,prefer",
      "refused: server connections cannot use GSSAPI encryption"},
-    {"channel_binding", ACTION_REFUSE, 0, "disable,prefer",
-     "refused: without TLS there is no channel to bind to"},
     {"requirepeer", ACTION_REFUSE, 0, "", "refused: the server's system user cannot be checked"},
     {"service", ACTION_REFUSE, 0, "", "refused: service files are not read; write the DSN here"},
     {"passfile", ACTION_REFUSE, 0, "", "refused: password files are not read"},
@@ -240,7 +252,8 @@ static bool is_session_setting(const char *name)
 /* require_auth is of newer libpq than the one this may be built with, and it may not be ignored. */
 static bool is_newer_keyword(const char *name)
 {
-    return strcmp(name, "require_auth") == 0 || strcmp(name, "sslnegotiation") == 0;
+    return strcmp(name, "require_auth") == 0 || strcmp(name, "sslnegotiation") == 0 ||
+           strcmp(name, "sslcertmode") == 0;
 }
 
 /* True for a keyword that this libpq knows. */
@@ -355,6 +368,7 @@ static void settle_hosts(struct line *line)
     for (size_t i = 0; i < count; i++) {
         database->hosts[i].host = read_host(line, i);
         database->hosts[i].port = read_port(line, i);
+        database->hosts[i].name = list_item(line->host, i);
     }
 }
 

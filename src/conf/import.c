@@ -299,7 +299,8 @@ static void make_plain(struct import *import)
     struct weir_entries entries = {.file = weir_strdup(import->file)};
     for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
         const struct weir_setting *setting = &weir_settings[i];
-        if (!weir_setting_is_pool(setting))
+        /* What lines fall back on is the same for both. */
+        if (!weir_setting_is_pool(setting) && strncmp(setting->name, "server_tls", 10) != 0)
             continue;
         char *value = weir_setting_show(setting, import->theirs);
         weir_entries_add(&entries, "pgweir", setting->name, value, "plain");

@@ -50,22 +50,39 @@ static void print_overrides(const struct weir_pool_overrides *overrides, FILE *o
     }
 }
 
+/* Takes `list` over. */
+static char *lengthen(char *list, bool first, const char *item)
+{
+    char *longer = weir_format("%s%s%s", list, first ? "" : ",", item);
+    free(list);
+    return longer;
+}
+
+/* Where the name differs from what is connected to, that is a hostaddr. */
 static void print_hosts(const struct weir_database *database, FILE *out)
 {
-    char *hosts = weir_strdup("");
+    char *names = weir_strdup("");
+    char *addresses = weir_strdup("");
     char *ports = weir_strdup("");
+    bool any_name = false, any_address = false;
     for (size_t i = 0; i < database->host_count; i++) {
-        const char *comma = i == 0 ? "" : ",";
-        char *longer = weir_format("%s%s%s", hosts, comma, database->hosts[i].host);
-        free(hosts);
-        hosts = longer;
-        longer = weir_format("%s%s%d", ports, comma, database->hosts[i].port);
-        free(ports);
-        ports = longer;
+        const struct weir_conf_host *host = &database->hosts[i];
+        bool other = strcmp(host->host, host->name) != 0;
+        char *port = weir_format("%d", host->port);
+        names = lengthen(names, i == 0, host->name);
+        addresses = lengthen(addresses, i == 0, other ? host->host : "");
+        ports = lengthen(ports, i == 0, port);
+        any_name = any_name || host->name[0] != '\0';
+        any_address = any_address || other;
+        free(port);
     }
-    print_word("host", hosts, out);
+    if (any_name || !any_address)
+        print_word("host", names, out);
+    if (any_address)
+        print_word("hostaddr", addresses, out);
     print_word("port", ports, out);
-    free(hosts);
+    free(names);
+    free(addresses);
     free(ports);
 }
 
@@ -116,6 +133,12 @@ static void print_target(const struct weir_database *database, bool secrets, FIL
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].value != NULL)
             print_word(words[i].name, words[i].value, out);
+    }
+    for (const struct weir_database_tls_word *word = weir_database_tls_words; word->name != NULL;
+         word++) {
+        const char *text = weir_database_tls_text(&database->tls, word);
+        if (text != NULL)
+            print_word(word->name, text, out);
     }
     print_overrides(database->overrides, out);
 }

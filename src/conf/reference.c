@@ -7,6 +7,7 @@
 const struct weir_reference_group weir_reference_groups[WEIR_GROUP_COUNT] = {
     [WEIR_GROUP_LISTEN] = {"Where clients connect", ""},
     [WEIR_GROUP_CLIENT] = {"Clients", ""},
+    [WEIR_GROUP_TLS] = {"TLS", ""},
     [WEIR_GROUP_POOL] = {"Pools",
                          "These may also stand in a line of [databases] or [users], except "
                          "as noted; user wins over database, database over the rest."},
@@ -109,12 +110,16 @@ const char weir_reference_databases[] =
     "  the server; `datestyle` and `timezone` become part of `options`.\n"
     "* `target_session_attrs` chooses among several hosts; `connect_timeout` is\n"
     "  `server_connect_timeout`.\n"
-    "* `sslmode` may be `disable`, `allow` or `prefer`, which are plain connections; `require` "
-    "and\n"
-    "  above are refused, as are `gssencmode=require`, `channel_binding=require`, `requirepeer`,\n"
-    "  `require_auth`, `service`, `passfile` and `replication`. Other keywords of libpq are "
-    "ignored\n"
-    "  with a warning.\n"
+    "* `sslmode`, `sslrootcert` (also `system`), `sslcert`, `sslkey`, `sslcrl`,\n"
+    "  `ssl_min_protocol_version`, `ssl_max_protocol_version`, `sslsni` and `channel_binding` mean "
+    "what\n"
+    "  they mean to libpq, but no file of a home directory is read; see docs/security.md. A line\n"
+    "  without `sslmode` goes by the `server_tls_` settings.\n"
+    "* `gssencmode=require`, `requirepeer`, `require_auth`, `sslpassword`, `sslcrldir`, "
+    "`sslcertmode`,\n"
+    "  `service`, `passfile` and `replication` are refused. Other keywords of libpq are ignored "
+    "with a\n"
+    "  warning.\n"
     "\n"
     "The environment (`PGHOST` and so on) is never read.\n"
     "\n"

@@ -29,6 +29,7 @@ enum weir_setting_scope {
 enum weir_setting_group {
     WEIR_GROUP_LISTEN,
     WEIR_GROUP_CLIENT,
+    WEIR_GROUP_TLS,
     WEIR_GROUP_POOL,
     WEIR_GROUP_HTTP,
     WEIR_GROUP_LOG,
@@ -41,6 +42,8 @@ struct weir_setting_word {
     const char *word;
     int value;
 };
+
+extern const struct weir_setting_word weir_sslmode_words[];
 
 struct weir_setting {
     const char *name;

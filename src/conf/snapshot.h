@@ -133,6 +133,25 @@ void weir_apply_unknown(struct weir_apply *apply, unsigned int scope, const char
 void weir_database_read(struct weir_apply *apply, struct weir_database *database,
                         const char *value);
 
+/* --- database_tls.c -------------------------------------------------------------------- */
+
+/* The words of struct weir_database_tls, ended by a NULL name. */
+struct weir_database_tls_word {
+    const char *name;
+    size_t offset;
+};
+extern const struct weir_database_tls_word weir_database_tls_words[];
+/* NULL: the line does not say it. */
+const char *weir_database_tls_text(const struct weir_database_tls *tls,
+                                   const struct weir_database_tls_word *word);
+void weir_database_tls_clear(struct weir_database_tls *tls);
+/* After all entries, as it needs the global settings. */
+void weir_database_tls_settle(struct weir_apply *apply, struct weir_database *database);
+/* Makes the contexts of all lines, from their files. */
+void weir_database_tls_load(struct weir_conf *conf, struct weir_messages *messages);
+bool weir_database_tls_is_same(const struct weir_database_tls *left,
+                               const struct weir_database_tls *right);
+
 /* --- tokens.c -------------------------------------------------------------------------- */
 
 struct weir_token {

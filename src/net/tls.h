@@ -6,6 +6,8 @@
 
 #include "weir/tls.h"
 
+#define WEIR_TLS_FINGERPRINT 32
+
 struct weir_tls_context {
     SSL_CTX *ssl;
     BIO_METHOD *method; /* between OpenSSL and the loop's staging */
@@ -15,6 +17,8 @@ struct weir_tls_context {
     bool has_endpoint;
     uint8_t endpoint[WEIR_TLS_ENDPOINT_MAX]; /* of the own certificate */
     size_t endpoint_length;
+    bool without_sni;
+    uint8_t fingerprint[WEIR_TLS_FINGERPRINT]; /* of the options and of the files' contents */
 };
 
 /* OpenSSL reads from and writes to memory that all streams of a loop share. */

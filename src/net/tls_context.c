@@ -1,7 +1,9 @@
 /* TLS contexts: settings and files become one SSL_CTX, or a text that says which of them is bad. */
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -258,6 +260,58 @@ static bool load_revocations(struct weir_tls_context *context, const char *file,
     return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
 }
 
+/* --- comparing ------------------------------------------------------------------------------ */
+
+static bool digest_file(EVP_MD_CTX *digest, const char *name)
+{
+    uint8_t piece[4096];
+    FILE *file = is_set(name) ? fopen(name, "rbe") : NULL;
+    if (file == NULL)
+        return true; /* "system", or it has vanished since it was loaded */
+    size_t length;
+    bool good = true;
+    while (good && (length = fread(piece, 1, sizeof(piece), file)) > 0)
+        good = EVP_DigestUpdate(digest, piece, length) == 1;
+    (void)fclose(file);
+    OPENSSL_cleanse(piece, sizeof(piece));
+    return good;
+}
+
+static bool digest_text(EVP_MD_CTX *digest, const char *text)
+{
+    return EVP_DigestUpdate(digest, is_set(text) ? text : "", is_set(text) ? strlen(text) : 0) ==
+               1 &&
+           EVP_DigestUpdate(digest, "", 1) == 1;
+}
+
+static bool take_fingerprint(struct weir_tls_context *context,
+                             const struct weir_tls_options *options)
+{
+    const char *const files[] = {options->certificate_file, options->key_file, options->ca_file,
+                                 options->crl_file};
+    const char *const texts[] = {options->protocols, options->ciphers, options->suites,
+                                 options->curves};
+    const uint8_t flags[] = {options->server, (uint8_t)options->verify, options->without_sni};
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    bool good = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(digest, flags, sizeof(flags)) == 1;
+    for (size_t i = 0; good && i < sizeof(texts) / sizeof(*texts); i++)
+        good = digest_text(digest, texts[i]);
+    for (size_t i = 0; good && i < sizeof(files) / sizeof(*files); i++)
+        good = digest_text(digest, files[i]) && digest_file(digest, files[i]);
+    good = good && EVP_DigestFinal_ex(digest, context->fingerprint, NULL) == 1;
+    EVP_MD_CTX_free(digest);
+    return good;
+}
+
+bool weir_tls_context_is_same(const struct weir_tls_context *left,
+                              const struct weir_tls_context *right)
+{
+    if (left == NULL || right == NULL)
+        return left == right;
+    return memcmp(left->fingerprint, right->fingerprint, WEIR_TLS_FINGERPRINT) == 0;
+}
+
 /* --- the whole ------------------------------------------------------------------------------ */
 
 /* A client that offers protocols must offer ours, else it has taken us for something else. */
@@ -306,7 +360,8 @@ static bool build(struct weir_tls_context *context, const struct weir_tls_option
     return set_protocols(context, options->protocols, problem) &&
            set_algorithms(context, options, problem) && load_identity(context, options, problem) &&
            load_authority(context, options, problem) &&
-           load_revocations(context, options->crl_file, problem);
+           load_revocations(context, options->crl_file, problem) &&
+           take_fingerprint(context, options);
 }
 
 struct weir_tls_context *weir_tls_context_create(const struct weir_tls_options *options,
@@ -316,6 +371,7 @@ struct weir_tls_context *weir_tls_context_create(const struct weir_tls_options *
     context->references = 1;
     context->server = options->server;
     context->verify = options->verify;
+    context->without_sni = options->without_sni;
     *problem = NULL;
     ERR_clear_error();
     if (build(context, options, problem))

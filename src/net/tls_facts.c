@@ -11,6 +11,14 @@ const char *weir_tls_problem(const struct weir_stream *stream)
     return stream->tls != NULL ? stream->tls->problem : NULL;
 }
 
+bool weir_tls_peer_is_refused(const struct weir_stream *stream)
+{
+    const struct weir_tls *tls = stream->tls;
+    return tls != NULL && !tls->secured && tls->broken &&
+           tls->context->verify != WEIR_TLS_VERIFY_NONE &&
+           SSL_get_verify_result(tls->ssl) != X509_V_OK;
+}
+
 const char *weir_tls_version(const struct weir_stream *stream)
 {
     return stream->tls != NULL ? SSL_get_version(stream->tls->ssl) : NULL;

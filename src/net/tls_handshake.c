@@ -242,7 +242,7 @@ static bool set_host(struct weir_tls *tls, const char *host)
         return !verify;
     if (is_literal(host))
         return !verify || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), host) == 1;
-    if (SSL_set_tlsext_host_name(tls->ssl, host) != 1)
+    if (!tls->context->without_sni && SSL_set_tlsext_host_name(tls->ssl, host) != 1)
         return false;
     SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return !verify || SSL_set1_host(tls->ssl, host) == 1;

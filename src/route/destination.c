@@ -118,6 +118,7 @@ bool destination_configure(struct destination *destination)
         .database = destination->server_database,
         .user = destination->server_user,
         .credentials = &destination->credentials,
+        .tls = &line->tls,
         .application_name = line->application_name,
         .options = line->options,
         .client_encoding = line->client_encoding,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "weir/tls.h"
 #include "weir/view.h"
 
 static const char *word_of(const struct server *server)
@@ -109,6 +110,8 @@ static void show_server(const struct server *server,
         row.client_id = server->client->base.id;
         row.client_pointer = server->client;
     }
+    row.tls_version = weir_tls_version(&server->base.stream);
+    row.tls_cipher = weir_tls_cipher(&server->base.stream);
     if (weir_stream_is_open(&server->base.stream)) {
         row.descriptor = server->base.stream.io.fd;
         row.local_address.length = sizeof(row.local_address.storage);

@@ -92,7 +92,7 @@ static void run_client(const struct weir_scram_keys *keys, const char *signature
     char final[WEIR_SCRAM_FINAL_SIZE];
     weir_scram_stored_key(keys->client_key, stored_key);
 
-    char *first = weir_scram_client_begin(&client, random);
+    char *first = weir_scram_client_begin(&client, random, NULL, 0, false);
     cr_expect_str_eq(first, "n,,n=,r=AQIDAAAAAAAAAAAAAAAAAAAA");
     cr_assert_null(
         weir_scram_server_begin(&server, first, strlen(first), salt, 4096, NONCE_SERVER));
