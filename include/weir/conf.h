@@ -104,6 +104,14 @@ struct weir_database_tls {
     struct weir_tls_context *context; /* NULL: never TLS */
 };
 
+/* The same for libpq: keywords, and the values that they must have. */
+enum { WEIR_LIBPQ_TLS_WORDS = 9 };
+struct weir_libpq_tls {
+    const char *names[WEIR_LIBPQ_TLS_WORDS];
+    const char *values[WEIR_LIBPQ_TLS_WORDS];
+    int count;
+};
+
 /* One line of [databases]. */
 struct weir_database {
     char *name; /* "*" = fallback */
@@ -134,6 +142,9 @@ void weir_conf_destroy(struct weir_conf *conf);
 
 /* Exact name, else the "*" line, else NULL. */
 const struct weir_database *weir_conf_database(const struct weir_conf *conf, const char *name);
+/* How libpq does TLS as the pools of this line do; the texts are the snapshot's. */
+void weir_conf_libpq_tls(const struct weir_conf *conf, const struct weir_database *database,
+                         struct weir_libpq_tls *words);
 /* "file:line" where a global setting was set; NULL: its default holds. */
 const char *weir_conf_where(const struct weir_conf *conf, const char *setting);
 /* Resolves every per-pool setting for (database line, user). */

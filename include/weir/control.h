@@ -23,7 +23,8 @@
 struct weir_lookup_target {
     const struct weir_conf_host *hosts; /* in the snapshot */
     size_t host_count;
-    const char *query; /* likewise */
+    const char *query;         /* likewise */
+    struct weir_libpq_tls tls; /* likewise */
     char *database;
     char *user;                     /* auth_user */
     char *password;                 /* NULL: none that libpq could use */

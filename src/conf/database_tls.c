@@ -339,6 +339,45 @@ void weir_database_tls_load(struct weir_conf *conf, struct weir_messages *messag
     free(making.made);
 }
 
+/* --- for libpq ------------------------------------------------------------------------- */
+
+/* Not a file, so none is read where libpq would look into somebody's home. */
+static const char *file_or_none(const char *file)
+{
+    return file == NULL || file[0] == '\0' ? "/dev/null/none" : file;
+}
+
+static void tell(struct weir_libpq_tls *words, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    words->names[words->count] = name;
+    words->values[words->count++] = value;
+}
+
+void weir_conf_libpq_tls(const struct weir_conf *conf, const struct weir_database *database,
+                         struct weir_libpq_tls *words)
+{
+    const struct weir_database_tls *tls = &database->tls;
+    const char *global_key = tls->sslmode == NULL ? conf->server_tls_key_file : NULL;
+    const char *global_certificate = tls->sslmode == NULL ? conf->server_tls_cert_file : NULL;
+    const char *global_root = tls->sslmode == NULL && tls->mode >= WEIR_SSLMODE_VERIFY_CA
+                                  ? conf->server_tls_ca_file
+                                  : NULL;
+    bool own_pair = tls->sslcert != NULL;
+    *words = (struct weir_libpq_tls){0};
+    tell(words, "sslmode", weir_value_show_word(weir_sslmode_words, (int)tls->mode));
+    tell(words, "channel_binding", tls->channel_binding);
+    tell(words, "sslrootcert",
+         file_or_none(tls->sslrootcert != NULL ? tls->sslrootcert : global_root));
+    tell(words, "sslcert", file_or_none(own_pair ? tls->sslcert : global_certificate));
+    tell(words, "sslkey", file_or_none(own_pair ? tls->sslkey : global_key));
+    tell(words, "sslcrl", file_or_none(tls->sslcrl));
+    tell(words, "ssl_min_protocol_version", tls->ssl_min_protocol_version);
+    tell(words, "ssl_max_protocol_version", tls->ssl_max_protocol_version);
+    tell(words, "sslsni", tls->sslsni);
+}
+
 /* --- comparing ------------------------------------------------------------------------- */
 
 bool weir_database_tls_is_same(const struct weir_database_tls *left,

@@ -99,7 +99,7 @@ static void attempt(struct connection *connection, const char *address)
     const struct place *place = connection->place;
     const struct weir_conf_host *host = &place->hosts[connection->host_index];
     struct keywords keywords;
-    keywords_make(&keywords, host->host, address, host->port, place->database, place->user,
+    keywords_make(&keywords, host, address, &place->tls, place->database, place->user,
                   place->password);
     connection->state = CONNECTION_CONNECTING;
     connection->pg = connection->libpq->connect_start(keywords.names, keywords.values, 0);

@@ -99,12 +99,17 @@ static void write_key(struct weir_buffer *key, const struct weir_lookup_target *
 {
     for (size_t i = 0; i < target->host_count; i++) {
         append(key, target->hosts[i].host);
+        append(key, target->hosts[i].name);
         weir_require(
             weir_buffer_append(key, &target->hosts[i].port, sizeof(target->hosts[i].port)));
     }
     append(key, target->database);
     append(key, target->user);
     append(key, target->password != NULL ? target->password : "");
+    for (int i = 0; i < target->tls.count; i++) {
+        append(key, target->tls.names[i]);
+        append(key, target->tls.values[i]);
+    }
 }
 
 static void wipe_buffer(struct weir_buffer *buffer)
@@ -122,11 +127,15 @@ static struct place *make_place(struct weir_control *control,
     place->host_count = target->host_count;
     for (size_t i = 0; i < target->host_count; i++) {
         place->hosts[i].host = weir_strdup(target->hosts[i].host);
+        place->hosts[i].name = weir_strdup(target->hosts[i].name);
         place->hosts[i].port = target->hosts[i].port;
     }
     place->database = weir_strdup(target->database);
     place->user = weir_strdup(target->user);
     place->password = weir_strdup(target->password);
+    place->tls = target->tls;
+    for (int i = 0; i < place->tls.count; i++)
+        place->tls.values[i] = weir_strdup(target->tls.values[i]);
     weir_list_init(&place->waiting);
     weir_list_init(&place->links);
     place->key_length = weir_buffer_length(key);
@@ -139,8 +148,12 @@ static struct place *make_place(struct weir_control *control,
 static void free_place(struct place *place)
 {
     HASH_DEL(place->control->places, place);
-    for (size_t i = 0; i < place->host_count; i++)
+    for (size_t i = 0; i < place->host_count; i++) {
         free(place->hosts[i].host);
+        free(place->hosts[i].name);
+    }
+    for (int i = 0; i < place->tls.count; i++)
+        free((char *)(uintptr_t)place->tls.values[i]);
     if (place->password != NULL)
         weir_wipe(place->password, strlen(place->password));
     weir_wipe(place->key, place->key_length);

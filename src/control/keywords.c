@@ -15,12 +15,17 @@ static void add(struct keywords *keywords, const char *name, const char *value)
     keywords->values[keywords->count++] = value;
 }
 
-void keywords_make(struct keywords *keywords, const char *host, const char *address, int port,
-                   const char *database, const char *user, const char *password)
+void keywords_make(struct keywords *keywords, const struct weir_conf_host *host,
+                   const char *address, const struct weir_libpq_tls *tls, const char *database,
+                   const char *user, const char *password)
 {
+    /* What certificates are for may be another name than what is connected to. */
+    bool named = host->name != NULL && host->name[0] != '\0';
+    if (named && address == NULL && strcmp(host->name, host->host) != 0)
+        address = host->host;
     *keywords = (struct keywords){0};
-    snprintf(keywords->port, sizeof(keywords->port), "%d", port);
-    add(keywords, "host", host);
+    snprintf(keywords->port, sizeof(keywords->port), "%d", host->port);
+    add(keywords, "host", named ? host->name : host->host);
     add(keywords, "hostaddr", address);
     add(keywords, "port", keywords->port);
     add(keywords, "dbname", database);
@@ -28,8 +33,8 @@ void keywords_make(struct keywords *keywords, const char *host, const char *addr
     add(keywords, "password", password);
     /* Not a file, so none is read. */
     add(keywords, "passfile", "/dev/null/none");
-    /* The pools' connections are plain, too. */
-    add(keywords, "sslmode", "disable");
+    for (int i = 0; i < tls->count; i++)
+        add(keywords, tls->names[i], tls->values[i]);
     add(keywords, "gssencmode", "disable");
     add(keywords, "application_name", "pgweir auth_query");
     /* Names without a schema mean PostgreSQL's own, whoever may create others. */

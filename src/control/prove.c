@@ -34,8 +34,8 @@ static PGconn *connect_to(const struct weir_libpq *libpq, const struct weir_look
 {
     for (size_t i = 0; i < target->host_count; i++) {
         struct keywords keywords;
-        keywords_make(&keywords, target->hosts[i].host, NULL, target->hosts[i].port,
-                      target->database, target->user, target->password);
+        keywords_make(&keywords, &target->hosts[i], NULL, &target->tls, target->database,
+                      target->user, target->password);
         keywords.names[keywords.count] = "connect_timeout";
         keywords.values[keywords.count] = "10";
         PGconn *pg = libpq->connect_now(keywords.names, keywords.values, 0);

@@ -19,7 +19,7 @@
 
 /* --- keywords.c ------------------------------------------------------------------------ */
 
-#define KEYWORDS_MAX 16
+#define KEYWORDS_MAX 24
 
 struct keywords {
     const char *names[KEYWORDS_MAX];
@@ -27,9 +27,11 @@ struct keywords {
     int count;
     char port[12];
 };
-/* `host` "" is libpq's default; `address` NULL: there is none, or libpq finds it. All is borrowed. */
-void keywords_make(struct keywords *keywords, const char *host, const char *address, int port,
-                   const char *database, const char *user, const char *password);
+/* `host->host` "" is libpq's default; `address` NULL: there is none, or libpq finds it. All is
+ * borrowed. */
+void keywords_make(struct keywords *keywords, const struct weir_conf_host *host,
+                   const char *address, const struct weir_libpq_tls *tls, const char *database,
+                   const char *user, const char *password);
 /* Appends to a text that may be NULL, with "; " between. */
 void problem_add(char **problem, const char *text);
 /* Why auth_user has no password, when that may be why it was not let in; NULL: it has one. Free it. */
@@ -68,6 +70,7 @@ struct place {
     struct weir_control *control;
     struct weir_conf_host *hosts;
     size_t host_count;
+    struct weir_libpq_tls tls; /* the values are its own */
     char *database;
     char *user;
     char *password;

@@ -56,6 +56,7 @@ bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_use
         .cache = conf->auth_query_cache,
         .timeout = settings.server_connect_timeout,
     };
+    weir_conf_libpq_tls(conf, line, &target->tls);
     find_password(line, users, target);
     return true;
 }

@@ -313,7 +313,6 @@ Test(pgbouncer, ignored_settings_say_so)
         "client_tls_key_file = /x",
         "client_tls_sslmode = allow",
         "client_tls_sslmode = prefer",
-        "server_tls_ca_file = /x",
         "server_fast_close = 1",
         "query_wait_notify = 7",
         "pkt_buf = 8192",
@@ -345,9 +344,6 @@ Test(pgbouncer, what_security_depends_on_is_refused)
         "client_tls_sslmode = verify-ca",
         "client_tls_sslmode = verify-full",
         "client_tls_sslmode = nonsense",
-        "server_tls_sslmode = require",
-        "server_tls_sslmode = verify-ca",
-        "server_tls_sslmode = verify-full",
         "disable_pqexec = 1",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {

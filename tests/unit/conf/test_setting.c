@@ -286,7 +286,7 @@ Test(setting, problems_name_place_bounds_and_neighbour)
 Test(setting, all_problems_are_collected)
 {
     struct parsed parsed = parse("[pgweir]\npool_size=x\nnonsense\nlisten_port=0\n[databases]\n"
-                                 "a=host=h sslmode=require\n[nowhere]\nx=y\n[users]\nu=foo=1\n");
+                                 "a=host=h sslmode=often\n[nowhere]\nx=y\n[users]\nu=foo=1\n");
     cr_assert_null(parsed.conf);
     cr_assert_eq(count_lines(parsed.problems), 6, "%s", parsed.problems);
     release(&parsed);
