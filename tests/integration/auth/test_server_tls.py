@@ -348,3 +348,20 @@ def test_global_settings_stand_behind(env):
                 found = tuple(outcome(at + name)[0] for name in ("silent", "own"))
                 assert found == expected, (section, settings, found)
                 assert outcome(at + "local")[0] == "plain"
+
+
+@pool(seconds=60)
+def test_users_are_looked_up_through_tls(env):
+    only_pgweir(env)
+    with server() as database:
+        words = database.authority.fill("sslmode=verify-full sslrootcert={root}")
+        for certificate, good in (("good", True), ("wrong", False)):
+            database.dress(certificate, TRUST.replace("host", "hostssl", 1))
+            with pgweir.Pgweir({"db": f"host=localhost port={database.port} dbname=postgres {words}"}, users={},
+                               auth_type="scram-sha-256", auth_user="postgres", pool_timeout=5,
+                               auth_query="SELECT usename, passwd FROM pg_shadow WHERE usename = $1") as daemon:
+                try:
+                    with connect(daemon, password=PASSWORD) as client:
+                        assert good and client.execute(SECURED).fetchone()[0] is True
+                except psycopg.OperationalError as error:
+                    assert not good, error
