@@ -63,10 +63,10 @@ char *password_hint(const char *user, const char *password, enum weir_secret_kin
     if (unusable == WEIR_SECRET_NONE)
         return weir_format(
             "no password of auth_user \"%s\" is known: put it into auth_file, or let "
-            "the user in by trust, peer or cert in pg_hba.conf",
+            "the user in by trust or peer in pg_hba.conf",
             user);
     return weir_format("auth_file has only %s of auth_user \"%s\", with which libpq cannot log in: "
-                       "put the plain password there, or let the user in by trust, peer or cert in "
+                       "put the plain password there, or let the user in by trust or peer in "
                        "pg_hba.conf",
                        unusable == WEIR_SECRET_MD5 ? "an md5 hash" : "a SCRAM verifier", user);
 }
