@@ -179,7 +179,7 @@ static void open_all(void)
     int udp = -1, tcp = -1, port = 0;
     for (int tries = 0; udp < 0 && tries < 50; tries++) {
         /* The kernel's choice for TCP may be taken for UDP. */
-        struct sockaddr_in address;
+        struct sockaddr_in address = {0};
         socklen_t length = sizeof address;
         tcp = bind_loopback(SOCK_STREAM, 0);
         cr_assert_eq(getsockname(tcp, (struct sockaddr *)(void *)&address, &length), 0);
