@@ -321,6 +321,14 @@ Test(database, same_target)
         {"host=h", "host=h timezone=x", false},
         {"host=h", "host=h client_encoding=x", false},
         {"host=h", "host=h target_session_attrs=primary", false},
+        {"host=h", "host=h sslmode=prefer", false},
+        {"host=h sslmode=prefer", "host=h sslmode=require", false},
+        {"host=h sslmode=require", "host=h sslmode=require sslsni=0", false},
+        {"host=h sslmode=require", "host=h sslmode=require channel_binding=require", false},
+        {"host=h sslmode=require", "host=h sslmode=require ssl_min_protocol_version=TLSv1.3",
+         false},
+        {"host=h sslmode=require", "host=h pool_size=4 sslmode=require", true},
+        {"host=h hostaddr=10.0.0.1", "hostaddr=10.0.0.1", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct parsed left = parse_line(cases[i].left);

@@ -157,6 +157,8 @@ static const char *const files[] = {
     "client_encoding=UTF8\n[users]\nbob=query_timeout=3\n* = idle_transaction_timeout=9\n"
     "carol =\n[pgbouncer]\nadmin_users = a, b\nstats_users=c\nserver_reset_query=\n"
     "ignore_startup_parameters = extra_float_digits\ntcp_keepalive=0\n[peers]\n1 = host=h\n",
+    "[pgbouncer]\nserver_tls_sslmode=allow\n[databases]\nd=host=h sslmode=require sslsni=0\n"
+    "e=host=h hostaddr=10.0.0.1\nf=hostaddr=10.0.0.2 pool_mode=session max_overflow=1\ng=\n",
     "[pgweir]\npool_size=8\n[pgbouncer]\npool_timeout=9s\noverflow_delay=1\n[databases]\nd=\n",
 };
 
@@ -172,8 +174,8 @@ Test(import, means_the_same)
 Test(import, each_setting_means_the_same)
 {
     for (size_t i = 0; weir_pgbouncer_names[i] != NULL; i++) {
-        static const char *const values[] = {"",   "0",       "1",     "7",     "off",
-                                             "/x", "session", "65536", "daemon"};
+        static const char *const values[] = {"",   "0",       "1",     "7",      "off",
+                                             "/x", "session", "65536", "daemon", "require"};
         const char *name = weir_pgbouncer_names[i];
         int taken = 0;
         for (size_t j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
