@@ -99,6 +99,11 @@ struct weir_client_proof *weir_client_proof_create(struct weir_auth_context *con
 /* Before the first step: the unknown user is asked, and his answer costs, as if his secret were of this
  * kind, so that he does not stand out among users whose secrets are. Known users are left alone. */
 void weir_client_proof_imitate(struct weir_client_proof *proof, enum weir_secret_kind kind);
+/* Before the first step, on a TLS connection: binds the proof to it (tls-server-end-point, RFC 5929,
+ * at most WEIR_AUTH_BINDING_MAX bytes). SCRAM-SHA-256-PLUS is then offered first. */
+#define WEIR_AUTH_BINDING_MAX 64
+void weir_client_proof_bind(struct weir_client_proof *proof, const uint8_t *endpoint,
+                            size_t length);
 /* First call with body NULL: writes the authentication request into `out` (or answers OK for
  * trust). Then once for each 'p' message with its body. */
 enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, const uint8_t *body,

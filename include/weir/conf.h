@@ -20,6 +20,15 @@ enum weir_auth_type {
     WEIR_AUTH_TYPE_SCRAM,
     WEIR_AUTH_TYPE_HBA
 };
+/* How far TLS is asked for; the words are libpq's. */
+enum weir_tls_mode {
+    WEIR_TLS_DISABLE,
+    WEIR_TLS_ALLOW,
+    WEIR_TLS_PREFER,
+    WEIR_TLS_REQUIRE,
+    WEIR_TLS_VERIFY_CHAIN, /* verify-ca */
+    WEIR_TLS_VERIFY_FULL
+};
 enum weir_echo { WEIR_ECHO_OFF, WEIR_ECHO_ON, WEIR_ECHO_DEBUG };
 
 /* The settings that may differ per database and per user, resolved: user over database over global.

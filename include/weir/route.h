@@ -25,6 +25,8 @@ void weir_router_accept(void *router, int fd, const struct weir_address *peer);
  * anybody who is not concerned; what changed is logged, also what needs a restart. */
 void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
                         struct weir_user_file *users);
+/* What clients get of TLS from now on; the router shares the context. */
+void weir_router_set_tls(struct weir_router *router, const struct weir_client_tls *tls);
 /* Takes over the rules of who may come in, for auth_type hba: those who log in from now on are held
  * to them. NULL, and before the first call: with auth_type hba nobody may. */
 void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules);

@@ -15,6 +15,7 @@
 #include "weir/net.h"
 #include "weir/reason.h"
 #include "weir/settings_profile.h"
+#include "weir/tls.h"
 #include "weir/wire.h"
 
 #define WEIR_CLIENT_KEY_MAX 32
@@ -61,7 +62,15 @@ struct weir_session_ops {
     void (*login_ended)(struct weir_client *client, enum weir_reason reason);
 };
 
+/* What clients get of TLS. May change at any time: it is for those who begin afterwards. */
+struct weir_client_tls {
+    struct weir_tls_context *context; /* NULL: no TLS */
+    bool required;                    /* of clients over TCP */
+    bool name_is_user;                /* the common name of the client's certificate is its user */
+};
+
 struct weir_client_login {
+    const struct weir_client_tls *tls; /* NULL: no TLS */
     struct weir_client_proof *proof;
     struct weir_auth_context *auth;
     struct weir_credentials credentials; /* from the client's own proof */
@@ -100,6 +109,9 @@ void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd
 void weir_client_admitted(struct weir_client *client, const struct weir_admission *admission);
 /* And after a recheck: its proof is held against this secret (NULL: no such user). */
 void weir_client_recheck(struct weir_client *client, const char *secret);
+/* Offers TLS to it, unless it comes by a Unix socket; right after opening. `tls` must outlive the
+ * login. */
+void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls);
 /* Frees the login struct, wiping secrets. No-op when there is none. */
 void weir_client_login_free(struct weir_client *client);
 /* Closes the stream; the struct stays the owner's. Idempotent. */

@@ -62,6 +62,13 @@ void weir_client_proof_imitate(struct weir_client_proof *proof, enum weir_secret
         proof->imitated = kind;
 }
 
+void weir_client_proof_bind(struct weir_client_proof *proof, const uint8_t *endpoint, size_t length)
+{
+    weir_require(proof->state == PROOF_START && length > 0 && length <= WEIR_AUTH_BINDING_MAX);
+    memcpy(proof->scram.endpoint, endpoint, length);
+    proof->scram.endpoint_length = length;
+}
+
 static bool looks_like_scram(const struct weir_client_proof *proof)
 {
     return proof->kind == WEIR_SECRET_SCRAM ||
@@ -127,9 +134,11 @@ static void make_up_verifier(struct weir_client_proof *proof)
 
 static enum weir_auth_result ask_scram(struct weir_client_proof *proof, struct weir_buffer *out)
 {
-    static const char mechanisms[] = WEIR_SCRAM_MECHANISM "\0"; /* a list ends with an empty name */
+    /* A list ends with an empty name. */
+    static const char mechanisms[] = WEIR_SCRAM_PLUS "\0" WEIR_SCRAM_MECHANISM "\0";
+    size_t skip = proof->scram.endpoint_length > 0 ? 0 : sizeof(WEIR_SCRAM_PLUS);
     struct weir_writer writer = weir_writer_to(out);
-    weir_write_authentication(&writer, 10, mechanisms, sizeof(mechanisms));
+    weir_write_authentication(&writer, 10, mechanisms + skip, sizeof(mechanisms) - skip);
     proof->state = PROOF_MECHANISM;
     return sent(proof, &writer, WEIR_AUTH_MORE);
 }
@@ -328,7 +337,8 @@ static enum weir_auth_result take_mechanism(struct weir_client_proof *proof, con
     uint32_t text_length = weir_read_u32(&reader);
     if (reader.failed || !mechanism)
         return broken(proof, "malformed SASL initial response");
-    if (strcmp(mechanism, WEIR_SCRAM_MECHANISM) != 0)
+    proof->scram.plus = proof->scram.endpoint_length > 0 && strcmp(mechanism, WEIR_SCRAM_PLUS) == 0;
+    if (!proof->scram.plus && strcmp(mechanism, WEIR_SCRAM_MECHANISM) != 0)
         return broken(proof, "client selected a SASL mechanism that was not offered");
     if (text_length == UINT32_MAX && weir_reader_left(&reader) == 0) {
         struct weir_writer writer = weir_writer_to(out);

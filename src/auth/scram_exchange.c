@@ -23,6 +23,34 @@ void weir_scram_stored_key(const uint8_t client_key[WEIR_SCRAM_KEY],
     weir_sha256(client_key, WEIR_SCRAM_KEY, stored_key);
 }
 
+/* RFC 5802 section 6: what the client says of channel binding must agree with the mechanism it chose
+ * and with what we have offered; else somebody between us took SCRAM-SHA-256-PLUS off the list. */
+static const char *check_binding(const struct weir_scram_server *server, char binding)
+{
+    if (binding == 'p' && !server->plus)
+        return "client demands SCRAM channel binding without having selected "
+               "SCRAM-SHA-256-PLUS";
+    if (binding != 'p' && server->plus)
+        return "client selected SCRAM-SHA-256-PLUS without SCRAM channel binding";
+    if (binding == 'y' && server->endpoint_length > 0)
+        return "SCRAM channel binding negotiation error: client believes that it was not offered";
+    return NULL;
+}
+
+/* The header of the first message again and the hash, in base64. */
+static bool is_binding_right(const struct weir_scram_server *server, struct weir_span sent)
+{
+    static const char header[] = WEIR_SCRAM_BOUND_HEADER;
+    uint8_t data[sizeof(header) + WEIR_AUTH_BINDING_MAX];
+    char expected[WEIR_BASE64_SIZE(sizeof(data))];
+    if (server->binding != 'p')
+        return weir_span_equals(sent, server->binding == 'n' ? "biws" : "eSws");
+    memcpy(data, header, sizeof(header) - 1);
+    memcpy(data + sizeof(header) - 1, server->endpoint, server->endpoint_length);
+    weir_base64_encode(data, sizeof(header) - 1 + server->endpoint_length, expected);
+    return weir_span_equals(sent, expected);
+}
+
 const char *weir_scram_server_begin(struct weir_scram_server *server, const char *text,
                                     size_t length, struct weir_span salt, uint32_t iterations,
                                     const char *nonce)
@@ -30,6 +58,8 @@ const char *weir_scram_server_begin(struct weir_scram_server *server, const char
     struct weir_scram_client_first first;
     weir_require(server->transcript == NULL);
     const char *problem = weir_scram_parse_client_first(text, length, &first);
+    if (!problem)
+        problem = check_binding(server, first.binding);
     if (problem)
         return problem;
 
@@ -51,8 +81,7 @@ const char *weir_scram_server_finish(struct weir_scram_server *server, const cha
     const char *problem = weir_scram_parse_client_final(text, length, &final);
     if (problem)
         return problem;
-    /* The header "n,," or "y,," of the first message again, in base64. */
-    if (!weir_span_equals(final.binding, server->binding == 'n' ? "biws" : "eSws"))
+    if (!is_binding_right(server, final.binding))
         return "SCRAM channel binding data differs from the first message";
     if (final.nonce.length != server->nonce_length ||
         !weir_equal_secret(final.nonce.at, server->transcript + server->reply_at + 2,

@@ -31,7 +31,12 @@ void weir_scram_stored_key(const uint8_t client_key[WEIR_SCRAM_KEY],
  */
 
 struct weir_scram_server {
-    char binding;     /* 'n' or 'y' of the first message */
+    /* Set before it begins: the hash of our certificate (length 0: no channel to bind to), and
+     * whether the client chose to be bound. */
+    uint8_t endpoint[WEIR_AUTH_BINDING_MAX];
+    size_t endpoint_length;
+    bool plus;
+    char binding;     /* 'n', 'y' or 'p' of the first message */
     char *transcript; /* AuthMessage as far as it is known */
     size_t length;
     size_t reply_at; /* where our first message begins in it */

@@ -10,6 +10,9 @@ static const char bad_nonce[] = "SCRAM nonce is empty or not printable";
 static const char mandatory_extension[] =
     "SCRAM message demands an extension that is not supported";
 
+static const char authorization_identity[] =
+    "client sends a SCRAM authorization identity, which is not supported";
+
 bool weir_span_equals(struct weir_span span, const char *text)
 {
     return span.length == strlen(text) && memcmp(span.at, text, span.length) == 0;
@@ -83,18 +86,27 @@ static bool is_nonce(struct weir_span nonce)
     return nonce.length > 0;
 }
 
-/* The header "n,," or "y,," before the first message; `*used` is its length. */
+/* The header "n,,", "y,," or "p=TYPE,," before the first message; `*used` is its length. */
 static const char *parse_binding_header(const char *text, size_t length, char *binding,
                                         size_t *used)
 {
     if (length < 3)
         return malformed;
-    if (text[0] == 'p')
-        return "client demands SCRAM channel binding, which is not supported";
+    static const size_t bound = sizeof(WEIR_SCRAM_BOUND_HEADER) - 1;
+    if (text[0] == 'p' && text[1] == '=') {
+        /* Without the last comma: an identity may stand there. */
+        if (length <= bound || memcmp(text, WEIR_SCRAM_BOUND_HEADER, bound - 1) != 0)
+            return "client demands a kind of SCRAM channel binding that is not supported";
+        if (text[bound - 1] != ',')
+            return authorization_identity;
+        *binding = 'p';
+        *used = bound;
+        return NULL;
+    }
     if ((text[0] != 'n' && text[0] != 'y') || text[1] != ',')
         return malformed;
     if (text[2] == 'a')
-        return "client sends a SCRAM authorization identity, which is not supported";
+        return authorization_identity;
     if (text[2] != ',')
         return malformed;
     *binding = text[0];

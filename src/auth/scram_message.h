@@ -11,6 +11,8 @@
 #include "weir/auth.h"
 
 #define WEIR_SCRAM_MECHANISM      "SCRAM-SHA-256"
+#define WEIR_SCRAM_PLUS           "SCRAM-SHA-256-PLUS"
+#define WEIR_SCRAM_BOUND_HEADER   "p=tls-server-end-point,,"
 #define WEIR_SCRAM_MESSAGE_MAX    4096 /* far above what any server or driver sends */
 #define WEIR_SCRAM_SALT_MAX       1024
 #define WEIR_SCRAM_ITERATIONS_MAX 10000000
@@ -22,7 +24,8 @@ struct weir_span {
 
 /* "n,,n=user,r=nonce" */
 struct weir_scram_client_first {
-    char binding; /* 'n': client has no channel binding, 'y': it thinks that we have none */
+    char binding; /* 'n': client has no channel binding, 'y': it thinks that we have none,
+                     'p': bound by tls-server-end-point */
     struct weir_span bare;
     struct weir_span nonce;
 };

@@ -132,13 +132,20 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
 {
     struct weir_user_file *users = NULL;
     struct weir_hba *rules = NULL;
+    struct weir_client_tls tls;
     char *unreadable = NULL;
-    if (!web_check(conf, problem) || !rules_read(conf, &rules, problem)) {
+    if (!web_check(conf, problem) || !encryption_read(conf, &tls, problem)) {
+        weir_conf_destroy(conf);
+        return false;
+    }
+    if (!rules_read(conf, &rules, problem)) {
+        weir_tls_context_release(tls.context);
         weir_conf_destroy(conf);
         return false;
     }
     if (!read_users(conf, &users, &unreadable)) {
         weir_hba_destroy(rules);
+        weir_tls_context_release(tls.context);
         *problem = weir_format("auth_file: %s", unreadable);
         free(unreadable);
         weir_conf_destroy(conf);
@@ -149,6 +156,8 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
     daemon->conf = conf;
     weir_router_reload(daemon->router, conf, users);
     weir_router_set_rules(daemon->router, rules);
+    weir_router_set_tls(daemon->router, &tls);
+    weir_tls_context_release(tls.context);
     follow_conf(daemon);
     return true;
 }
@@ -389,24 +398,35 @@ static bool boot(struct daemon *daemon)
     if (!enough || !limits_switch_user(user))
         return false;
     struct weir_hba *rules = NULL;
+    struct weir_client_tls tls;
+    if (!encryption_read(daemon->conf, &tls, &problem)) {
+        fprintf(stderr, "pgweir: %s\n", problem);
+        free(problem);
+        return false;
+    }
     if (!rules_read(daemon->conf, &rules, &problem)) {
         fprintf(stderr, "pgweir: %s\n", problem);
         free(problem);
+        weir_tls_context_release(tls.context);
         return false;
     }
     if (!read_users(daemon->conf, &users, &problem)) {
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);
         free(problem);
         weir_hba_destroy(rules);
+        weir_tls_context_release(tls.context);
         return false;
     }
     if (!open_log(daemon, daemon->conf) || !weir_loop_init(&daemon->loop)) {
         weir_user_file_destroy(users);
         weir_hba_destroy(rules);
+        weir_tls_context_release(tls.context);
         return false;
     }
     daemon->router = weir_router_create(&daemon->loop, daemon->conf, users);
     weir_router_set_rules(daemon->router, rules);
+    weir_router_set_tls(daemon->router, &tls);
+    weir_tls_context_release(tls.context);
     daemon->admin = weir_admin_create(&daemon->loop, daemon->router, &console_ops, daemon);
     return listen_everywhere(daemon) &&
            web_start(&daemon->web, &daemon->loop, daemon->router, daemon->conf) &&

@@ -101,6 +101,14 @@ bool rules_read(const struct weir_conf *conf, struct weir_hba **rules, char **pr
 /* The same for --check: says on stdout what it is, or on stderr what is wrong. */
 bool rules_check(const struct weir_conf *conf);
 
+/* --- encryption.c ---------------------------------------------------------------------- */
+
+/* The client_tls settings and the files they name; the caller releases tls->context. False with
+ * *problem (free it). */
+bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, char **problem);
+/* The same for --check: says on stderr what is wrong. */
+bool encryption_check(const struct weir_conf *conf);
+
 /* --- pidfile.c ------------------------------------------------------------------------- */
 
 /* Creates and locks the file. False with a message on stderr when another process holds it. */

@@ -39,6 +39,8 @@ static int check(const struct options *options)
     if (problem != NULL)
         fprintf(stderr, "%s: %s\n", weir_conf_where(conf, "http_listen"), problem);
     free(problem);
+    if (!encryption_check(conf))
+        status = 1;
     if (!rules_check(conf))
         status = 1;
     struct weir_user_file *users = NULL;

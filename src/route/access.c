@@ -113,6 +113,7 @@ static bool demand_by_rules(struct client *client, struct weir_admission *admiss
         .peer = &address.any,
         .database = login->database,
         .user = login->user,
+        .encrypted = weir_tls_is_used(&client->base.stream),
         .physical_replication =
             login->replication != NULL && strcmp(login->replication, "database") != 0,
     };

@@ -73,15 +73,25 @@ static void write_parameters(struct weir_writer *writer, const struct weir_param
     }
 }
 
+const char *admission_tls(const struct client *client, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (weir_tls_is_used(&client->base.stream))
+        snprintf(text, size, " tls=%s/%s", weir_tls_version(&client->base.stream),
+                 weir_tls_cipher(&client->base.stream));
+    return text;
+}
+
 static void log_login(struct client *client, const char *rule)
 {
     if (!client->router->conf->log_connections)
         return;
     struct weir_log_who who;
-    char peer[128];
+    char peer[128], tls[ADMISSION_TLS_MAX];
     router_who_client(client, &who, peer, sizeof(peer));
     const char *name = weir_profile_value(client->startup, "application_name");
-    weir_log_info(&who, "login", "login succeeded%s application_name=%s", rule != NULL ? rule : "",
+    weir_log_info(&who, "login", "login succeeded%s%s application_name=%s",
+                  rule != NULL ? rule : "", admission_tls(client, tls, sizeof(tls)),
                   name != NULL ? name : "");
 }
 
@@ -356,6 +366,9 @@ static const char *explain(const struct client *client, enum weir_reason reason)
     const struct weir_client_login *login = client->base.login;
     const struct weir_user_file *users = client->router->users;
     const char *problem = lookup_problem(client);
+    const char *tls_problem = weir_tls_problem(&client->base.stream);
+    if (tls_problem != NULL)
+        return tls_problem;
     if (reason == WEIR_REASON_LOOKUP_FAILED && problem != NULL)
         return problem;
     if (reason != WEIR_REASON_AUTH_FAILED || login == NULL || login->user == NULL ||
@@ -381,7 +394,8 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
     if (row->blame == WEIR_BLAME_POOLER)
         events_of_client(client, "refuse", reason, base->login->refusal_text);
     const char *why = explain(client, reason);
-    bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL;
+    bool spoke = base->state != WEIR_CLIENT_STARTUP || row->sqlstate != NULL ||
+                 reason == WEIR_REASON_TLS_FAILED;
     if (spoke && router->conf->log_disconnections) {
         struct weir_log_who who;
         char peer[128];

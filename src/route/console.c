@@ -95,10 +95,11 @@ static void log_login(const struct client *client)
     if (!client->router->conf->log_connections)
         return;
     struct weir_log_who who;
-    char peer[128];
+    char peer[128], tls[ADMISSION_TLS_MAX];
     router_who_client(client, &who, peer, sizeof(peer));
     const char *rule = client->base.login->rule;
-    weir_log_info(&who, "login", "login succeeded%s rights=%s", rule != NULL ? rule : "",
+    weir_log_info(&who, "login", "login succeeded%s%s rights=%s", rule != NULL ? rule : "",
+                  admission_tls(client, tls, sizeof(tls)),
                   client->console->rights == WEIR_CONSOLE_ADMIN ? "admin" : "stats");
 }
 

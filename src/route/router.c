@@ -252,6 +252,7 @@ void weir_router_destroy(struct weir_router *router)
     weir_auth_context_destroy(router->auth);
     weir_user_file_destroy(router->users);
     weir_hba_destroy(router->rules);
+    weir_tls_context_release(router->client_tls.context);
     drain_free_retired(router);
     weir_conf_destroy(router->conf);
     stats_destroy(router->stats);
@@ -259,6 +260,15 @@ void weir_router_destroy(struct weir_router *router)
     free(router->slots);
     free(router->reload_problem);
     free(router);
+}
+
+void weir_router_set_tls(struct weir_router *router, const struct weir_client_tls *tls)
+{
+    struct weir_tls_context *old = router->client_tls.context;
+    router->client_tls = *tls;
+    if (tls->context != NULL)
+        (void)weir_tls_context_share(tls->context);
+    weir_tls_context_release(old);
 }
 
 void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules)
@@ -294,4 +304,5 @@ void weir_router_accept(void *context, int fd, const struct weir_address *peer)
     weir_usec limit = router->conf->client_login_timeout;
     weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops,
                      limit > 0 ? router->loop->now + limit : 0);
+    weir_client_offer_tls(&client->base, &router->client_tls);
 }

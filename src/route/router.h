@@ -268,6 +268,7 @@ struct weir_router {
     struct weir_hba *rules; /* NULL: none were read */
     struct weir_control *control;
     enum weir_secret_kind usual_secret; /* of whom auth_query found last */
+    struct weir_client_tls client_tls;
     struct weir_profile_set *profiles;
     struct weir_pool_group *group;
     struct destination *destinations;
@@ -340,6 +341,9 @@ static inline void router_echo(const struct server *server, const char *event, c
 extern const struct weir_session_ops router_session_ops;
 /* A greeting client has its server with its settings applied: welcome it. */
 void admission_welcome_from_server(struct client *client);
+/* " tls=TLSv1.3/TLS_AES_256_GCM_SHA384" for the log, or "". */
+#define ADMISSION_TLS_MAX 96
+const char *admission_tls(const struct client *client, char *text, size_t size);
 /* The settings of a greeting client were refused, or no server could be had. */
 void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
                       const struct weir_buffer *server_error);

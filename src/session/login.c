@@ -172,12 +172,73 @@ static bool read_parameters(struct weir_client *client, struct weir_startup *sta
     return true;
 }
 
+/* --- TLS ------------------------------------------------------------------------------- */
+
+void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls)
+{
+    struct weir_address address;
+    bool local = !weir_client_address(client, &address) || address.any.sa_family == AF_UNIX;
+    client->login->tls = local ? NULL : tls;
+}
+
+static bool is_tls_possible(const struct weir_client *client)
+{
+    const struct weir_client_tls *tls = client->login->tls;
+    return tls != NULL && tls->context != NULL && !weir_tls_is_used(&client->stream);
+}
+
+static void secure(struct weir_client *client, bool direct)
+{
+    if (!weir_tls_accept(&client->stream, client->login->tls->context, direct))
+        client->ops->login_ended(client, WEIR_REASON_TLS_FAILED);
+}
+
+/* False: refused. */
+static bool is_secure_enough(struct weir_client *client)
+{
+    const struct weir_client_tls *tls = client->login->tls;
+    const char *user = client->login->user;
+    char name[256];
+    if (tls == NULL || tls->context == NULL)
+        return true;
+    bool used = weir_tls_is_used(&client->stream);
+    if (tls->required && !used) {
+        char *text = weir_format("connection of user \"%s\" to database \"%s\" requires SSL "
+                                 "encryption",
+                                 user, client->login->database);
+        weir_client_refuse_login(client, WEIR_REASON_TLS_REQUIRED, text, NULL,
+                                 "Connect with sslmode=require.");
+        free(text);
+        return false;
+    }
+    if (!tls->name_is_user ||
+        (weir_tls_peer_name(&client->stream, name, sizeof(name)) && strcmp(name, user) == 0))
+        return true;
+    char *text = weir_format("certificate authentication failed for user \"%s\"", user);
+    weir_client_refuse_login(client, WEIR_REASON_CERTIFICATE_NAME, text, NULL,
+                             "The common name of the certificate must be the user's name.");
+    free(text);
+    return false;
+}
+
+/* Channel binding, where there is a channel. */
+static void bind_proof(struct weir_client *client)
+{
+    uint8_t endpoint[WEIR_TLS_ENDPOINT_MAX];
+    size_t length;
+    if (weir_tls_endpoint(&client->stream, endpoint, &length))
+        weir_client_proof_bind(client->login->proof, endpoint, length);
+}
+
+/* --- startup and proof ----------------------------------------------------------------- */
+
 static void begin_proof(struct weir_client *client, const struct weir_admission *admission)
 {
     struct weir_client_login *login = client->login;
     login->proof =
         weir_client_proof_create(login->auth, admission->method, login->user, admission->secret);
     weir_client_proof_imitate(login->proof, admission->usual);
+    bind_proof(client);
     weir_client_set_state(client, WEIR_CLIENT_PROVING);
     struct weir_buffer out = {0};
     enum weir_auth_result result = weir_client_proof_step(login->proof, NULL, 0, &out);
@@ -188,7 +249,7 @@ static void begin_login(struct weir_client *client, struct weir_startup *startup
 {
     struct weir_client_login *login = client->login;
     client->protocol = startup->version;
-    if (!read_parameters(client, startup))
+    if (!read_parameters(client, startup) || !is_secure_enough(client))
         return;
     struct weir_admission admission = {.method = WEIR_AUTH_REJECT};
     login->refusal = WEIR_REASON_COUNT;
@@ -265,17 +326,24 @@ static void advance(struct weir_client *client, enum weir_auth_result result,
     }
 }
 
-static void answer_no(struct weir_client *client, int which, size_t packet, size_t length)
+enum { ASKED_TLS, ASKED_GSS };
+
+static void answer_encryption(struct weir_client *client, int which, size_t packet, size_t length)
 {
-    if (length > packet || client->login->encryption_asked[which]) {
+    /* Within TLS there is nothing more to ask for. */
+    if (length > packet || client->login->encryption_asked[which] ||
+        weir_tls_is_used(&client->stream)) {
         weir_client_refuse_login(client, WEIR_REASON_PROTOCOL,
                                  "received unencrypted data after an encryption request", NULL,
                                  NULL);
         return;
     }
     client->login->encryption_asked[which] = true;
-    if (!weir_stream_send_bytes(&client->stream, "N", 1))
+    bool yes = which == ASKED_TLS && is_tls_possible(client);
+    if (!weir_stream_send_bytes(&client->stream, yes ? "S" : "N", 1))
         client->ops->login_ended(client, WEIR_REASON_CLIENT_RESET);
+    else if (yes)
+        secure(client, false);
 }
 
 /* Looks at the packet at the front; the number of bytes it took, 0 when more are needed. The client
@@ -291,10 +359,10 @@ static size_t take_startup(struct weir_client *client, const uint8_t *bytes, siz
         weir_client_refuse_login(client, WEIR_REASON_PROTOCOL, startup.problem, NULL, NULL);
         return length;
     case WEIR_STARTUP_SSL:
-        answer_no(client, 0, startup.length, length);
+        answer_encryption(client, ASKED_TLS, startup.length, length);
         return startup.length;
     case WEIR_STARTUP_GSS:
-        answer_no(client, 1, startup.length, length);
+        answer_encryption(client, ASKED_GSS, startup.length, length);
         return startup.length;
     case WEIR_STARTUP_CANCEL:
         client->ops->cancel(client, startup.pid, startup.key, startup.key_length);
@@ -332,9 +400,24 @@ static bool is_logging_in(const struct weir_client *client)
     return client->state == WEIR_CLIENT_STARTUP || client->state == WEIR_CLIENT_PROVING;
 }
 
+/* TLS without having asked: a handshake is the very first that comes. */
+static bool begins_with_tls(const struct weir_client *client, const uint8_t *bytes)
+{
+    const bool *asked = client->login->encryption_asked;
+    return client->state == WEIR_CLIENT_STARTUP && bytes[0] == 0x16 && !asked[ASKED_TLS] &&
+           !asked[ASKED_GSS] && is_tls_possible(client);
+}
+
 /* The client may be closed afterwards. */
 static void take_input(struct weir_client *client, const uint8_t *bytes, size_t length)
 {
+    if (length > 0 && begins_with_tls(client, bytes)) {
+        if (weir_stream_keep(&client->stream, bytes, length))
+            secure(client, true);
+        else
+            client->ops->login_ended(client, WEIR_REASON_MEMORY_LIMIT);
+        return;
+    }
     while (length > 0 && is_logging_in(client)) {
         size_t taken = client->state == WEIR_CLIENT_STARTUP ? take_startup(client, bytes, length)
                                                             : take_password(client, bytes, length);
@@ -382,14 +465,21 @@ void weir_client_recheck(struct weir_client *client, const char *secret)
 static void on_login_event(struct weir_stream *stream, unsigned events)
 {
     struct weir_client *client = weir_container_of(stream, struct weir_client, stream);
+    uint8_t *bytes;
+    size_t length;
     if (events & WEIR_STREAM_FAILED) {
-        client->ops->login_ended(client, WEIR_REASON_CLIENT_RESET);
+        client->ops->login_ended(client, weir_tls_problem(stream) != NULL
+                                             ? WEIR_REASON_TLS_FAILED
+                                             : WEIR_REASON_CLIENT_RESET);
+        return;
+    }
+    if (events & WEIR_STREAM_SECURED) {
+        weir_stream_unread(stream, &bytes, &length);
+        take_input(client, bytes, length);
         return;
     }
     if (!(events & WEIR_STREAM_READABLE))
         return;
-    uint8_t *bytes;
-    size_t length;
     enum weir_io io = weir_stream_receive(stream, &bytes, &length);
     if (io == WEIR_IO_WAIT)
         return;

@@ -1,0 +1,47 @@
+/* TLS as the configuration names it. */
+#include "daemon.h"
+#include "weir/memory.h"
+
+#include <stdlib.h>
+
+bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, char **problem)
+{
+    *tls = (struct weir_client_tls){
+        .required = conf->client_tls_sslmode >= WEIR_TLS_REQUIRE,
+        .name_is_user = conf->client_tls_sslmode == WEIR_TLS_VERIFY_FULL,
+    };
+    *problem = NULL;
+    if (conf->client_tls_sslmode == WEIR_TLS_DISABLE)
+        return true;
+    const struct weir_tls_options options = {
+        .server = true,
+        .verify = conf->client_tls_sslmode >= WEIR_TLS_VERIFY_CHAIN ? WEIR_TLS_VERIFY_CA
+                                                                    : WEIR_TLS_VERIFY_NONE,
+        .certificate_file = conf->client_tls_cert_file,
+        .key_file = conf->client_tls_key_file,
+        .ca_file = conf->client_tls_ca_file,
+        .crl_file = conf->client_tls_crl_file,
+        .protocols = conf->client_tls_protocols,
+        .ciphers = conf->client_tls_ciphers,
+        .suites = conf->client_tls13_ciphers,
+        .curves = conf->client_tls_ecdhcurve,
+    };
+    char *reason = NULL;
+    tls->context = weir_tls_context_create(&options, &reason);
+    if (tls->context == NULL)
+        *problem = weir_format("client_tls_sslmode: %s", reason);
+    free(reason);
+    return tls->context != NULL;
+}
+
+bool encryption_check(const struct weir_conf *conf)
+{
+    struct weir_client_tls tls;
+    char *problem;
+    bool good = encryption_read(conf, &tls, &problem);
+    if (!good)
+        fprintf(stderr, "pgweir: %s\n", problem);
+    free(problem);
+    weir_tls_context_release(tls.context);
+    return good;
+}
