@@ -487,17 +487,18 @@ def xor(left, right):
     return bytes(a ^ b for a, b in zip(left, right))
 
 
-def scram_client(peer, secret, nonce=None):
-    """The client's side, after AuthenticationSASL, up to and with AuthenticationSASLFinal."""
+def scram_client(peer, secret, nonce=None, mechanism="SCRAM-SHA-256", header=b"n,,", endpoint=b""):
+    """The client's side, after AuthenticationSASL, up to and with AuthenticationSASLFinal. `endpoint`:
+    what it is bound to."""
     nonce = nonce or base64.b64encode(os.urandom(18))
     bare = b"n=,r=" + nonce
-    first = b"n,," + bare
-    peer.send(password(string("SCRAM-SHA-256") + struct.pack("!I", len(first)) + first))
+    first = header + bare
+    peer.send(password(string(mechanism) + struct.pack("!I", len(first)) + first))
     challenge = sasl_message(peer, 11)
     found = attributes(challenge)
     assert found["r"].startswith(nonce) and len(found["r"]) > len(nonce), challenge
     client_key, server_key = scram_keys(secret, base64.b64decode(found["s"]), int(found["i"]))
-    final = b"c=biws,r=" + found["r"]
+    final = b"c=" + base64.b64encode(header + endpoint) + b",r=" + found["r"]
     whole = bare + b"," + challenge + b"," + final
     proof = xor(client_key, hmac_sha256(hashlib.sha256(client_key).digest(), whole))
     peer.send(password(final + b",p=" + base64.b64encode(proof)))

@@ -137,7 +137,9 @@ Test(client_proof, refused_first_messages)
         const char *problem;
     } cases[] = {
         {"p=tls-server-end-point,,n=,r=abc",
-         "client demands SCRAM channel binding, which is not supported"},
+         "client demands SCRAM channel binding without having selected SCRAM-SHA-256-PLUS"},
+        {"p=tls-unique,,n=,r=abc",
+         "client demands a kind of SCRAM channel binding that is not supported"},
         {"n,a=admin,n=,r=abc",
          "client sends a SCRAM authorization identity, which is not supported"},
         {"n,,m=x,n=,r=abc", "SCRAM message demands an extension that is not supported"},

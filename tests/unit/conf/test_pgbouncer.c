@@ -310,9 +310,7 @@ Test(pgbouncer, ignored_settings_say_so)
         "autodb_idle_timeout = 60",
         "pool_idle_timeout = 60",
         "resolv_conf = /x",
-        "client_tls_key_file = /x",
-        "client_tls_sslmode = allow",
-        "client_tls_sslmode = prefer",
+        "client_tls_dheparams = legacy",
         "server_fast_close = 1",
         "query_wait_notify = 7",
         "pkt_buf = 8192",
@@ -340,10 +338,6 @@ Test(pgbouncer, what_security_depends_on_is_refused)
         "auth_type = pam",
         "auth_type = peer",
         "auth_ldap_options = x",
-        "client_tls_sslmode = require",
-        "client_tls_sslmode = verify-ca",
-        "client_tls_sslmode = verify-full",
-        "client_tls_sslmode = nonsense",
         "disable_pqexec = 1",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
