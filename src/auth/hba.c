@@ -238,7 +238,7 @@ static const struct method {
     {"md5", WEIR_HBA_MD5, NULL},
     {"scram-sha-256", WEIR_HBA_SCRAM, NULL},
     {"peer", WEIR_HBA_PEER, NULL},
-    {"cert", WEIR_HBA_REJECT, "clients cannot use TLS yet"},
+    {"cert", WEIR_HBA_REJECT, "not built; see client_tls_sslmode"},
     {"ident", WEIR_HBA_REJECT, "asking an ident server is not built"},
     {"ldap", WEIR_HBA_REJECT, "LDAP is not built"},
     {"pam", WEIR_HBA_REJECT, "PAM is not built"},
@@ -296,7 +296,7 @@ static bool read_option(struct parser *parser, struct hba_entry *entry, const ch
         return true;
     }
     if (length == 10 && strncmp(option, "clientcert", length) == 0)
-        return complain(parser, "refused: option clientcert: clients cannot use TLS yet");
+        return complain(parser, "refused: option clientcert: not built; see client_tls_sslmode");
     return complain(parser, "unknown authentication option \"%s\" for method %s", option,
                     weir_hba_method_name(entry->rule.method));
 }

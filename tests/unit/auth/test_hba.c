@@ -256,7 +256,7 @@ static const struct {
     {"host all all all radius", "hba:1: refused: method radius"},
     {"hostgssenc all all all gss", "hba:1: refused: method gss"},
     {"host all all all sspi", "hba:1: refused: method sspi"},
-    {"hostssl all all all cert", "hba:1: refused: method cert: clients cannot use TLS yet"},
+    {"hostssl all all all cert", "hba:1: refused: method cert: not built; see client_tls_sslmode"},
     {"hostssl all all all md5 clientcert=verify-full", "hba:1: refused: option clientcert"},
     {"local all all md5 map=x", "hba:1: authentication option map goes with method peer only"},
     {"local all all peer x", "hba:1: authentication option \"x\" is not in the form name=value"},
