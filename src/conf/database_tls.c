@@ -186,9 +186,10 @@ static bool read_protocols(struct weir_apply *apply, const struct weir_database 
         return false;
     }
     /* A piece of the list of all: the words are of one length. */
+    static const char all[] = "tlsv1.0,tlsv1.1,tlsv1.2,tlsv1.3";
     size_t word = strlen(protocol_words[0]) + 1;
     snprintf(text, PROTOCOLS_BYTES, "%.*s", (int)((last - first + 1) * word - 1),
-             "tlsv1.0,tlsv1.1,tlsv1.2,tlsv1.3" + first * word);
+             &all[first * word]);
     return true;
 }
 

@@ -38,27 +38,27 @@ static void free_bytes(void *context)
 
 static void add_headers(struct MHD_Response *response, const char *type, const char *policy)
 {
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept");
-    MHD_add_response_header(response, "Content-Security-Policy", policy);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+    microhttpd.add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    microhttpd.add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    microhttpd.add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept");
+    microhttpd.add_response_header(response, "Content-Security-Policy", policy);
+    microhttpd.add_response_header(response, "X-Content-Type-Options", "nosniff");
+    microhttpd.add_response_header(response, "Referrer-Policy", "no-referrer");
+    microhttpd.add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
 static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status,
                                    const char *text, const char *header, const char *value)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(
+    struct MHD_Response *response = microhttpd.create_response_from_buffer(
         strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
     if (response == NULL)
         return MHD_NO;
     add_headers(response, plain_type, "default-src 'none'");
     if (header != NULL)
-        MHD_add_response_header(response, header, value);
-    enum MHD_Result result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
+        microhttpd.add_response_header(response, header, value);
+    enum MHD_Result result = microhttpd.queue_response(connection, status, response);
+    microhttpd.destroy_response(response);
     return result;
 }
 
@@ -73,7 +73,7 @@ static struct MHD_Response *wrap(struct weir_http *http, struct weir_http_body *
     struct owned_bytes *owned = weir_alloc(sizeof(*owned));
     *owned = (struct owned_bytes){http, *body, length};
     http->answer_bytes += length;
-    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+    struct MHD_Response *response = microhttpd.create_response_from_buffer_with_free_callback_cls(
         length, weir_buffer_bytes(&owned->body.bytes), free_bytes, owned);
     if (response == NULL)
         free_bytes(owned);
@@ -142,7 +142,7 @@ static enum MHD_Result answer_page(struct weir_http *http, struct MHD_Connection
     struct weir_http_cached *cached = &http->cached[page];
     if (cached->response == NULL || http->loop->now > cached->good_until) {
         if (cached->response != NULL)
-            MHD_destroy_response(cached->response);
+            microhttpd.destroy_response(cached->response);
         struct weir_http_body body = {0};
         weir_usec began = weir_clock_now();
         cached->status = write_page(http, page, &body);
@@ -154,14 +154,14 @@ static enum MHD_Result answer_page(struct weir_http *http, struct MHD_Connection
         add_headers(cached->response, page_type(page),
                     page == WEIR_HTTP_STATUS_PAGE ? weir_http_page_policy : "default-src 'none'");
     }
-    return MHD_queue_response(connection, cached->status, cached->response);
+    return microhttpd.queue_response(connection, cached->status, cached->response);
 }
 
 void weir_http_forget_answers(struct weir_http *http)
 {
     for (int page = 0; page < WEIR_HTTP_PAGES; page++) {
         if (http->cached[page].response != NULL)
-            MHD_destroy_response(http->cached[page].response);
+            microhttpd.destroy_response(http->cached[page].response);
         http->cached[page].response = NULL;
     }
 }
@@ -171,7 +171,7 @@ void weir_http_forget_answers(struct weir_http *http)
 static enum MHD_Result answer_metrics(struct weir_http *http, struct MHD_Connection *connection)
 {
     const char *accept =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+        microhttpd.lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     return answer_page(http, connection,
                        weir_http_negotiate(accept) == WEIR_HTTP_OPENMETRICS ? WEIR_HTTP_METRICS_OPEN
                                                                             : WEIR_HTTP_METRICS);
@@ -179,11 +179,11 @@ static enum MHD_Result answer_metrics(struct weir_http *http, struct MHD_Connect
 
 static bool has_body(struct MHD_Connection *connection)
 {
-    const char *length =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *length = microhttpd.lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                            MHD_HTTP_HEADER_CONTENT_LENGTH);
     return (length != NULL && strcmp(length, "0") != 0) ||
-           MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-                                       MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+           microhttpd.lookup_connection_value(connection, MHD_HEADER_KIND,
+                                              MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
 }
 
 enum MHD_Result weir_http_answer(void *context, struct MHD_Connection *connection, const char *url,

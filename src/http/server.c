@@ -39,7 +39,7 @@ static void arm_timeout(struct weir_http *http)
 {
     MHD_UNSIGNED_LONG_LONG milliseconds = 0;
     ev_timer_stop(http->loop->ev, &http->timeout);
-    if (MHD_get_timeout(http->daemon, &milliseconds) != MHD_YES)
+    if (microhttpd.get_timeout(http->daemon, &milliseconds) != MHD_YES)
         return;
     ev_timer_set(&http->timeout, (double)milliseconds / 1000., 0.);
     ev_timer_start(http->loop->ev, &http->timeout);
@@ -47,7 +47,7 @@ static void arm_timeout(struct weir_http *http)
 
 static void run(struct weir_http *http)
 {
-    MHD_run(http->daemon);
+    microhttpd.run(http->daemon);
     arm_timeout(http);
 }
 
@@ -65,7 +65,7 @@ static void on_accept(void *context, int fd, const struct weir_address *peer)
 {
     struct weir_http *http = context;
     /* Closes it when there are too many, also from this peer. */
-    if (MHD_add_connection(http->daemon, fd, &peer->any, peer->length) == MHD_YES)
+    if (microhttpd.add_connection(http->daemon, fd, &peer->any, peer->length) == MHD_YES)
         arm_timeout(http);
 }
 
@@ -136,14 +136,15 @@ static void on_connection(void *context, struct MHD_Connection *library, void **
     }
     struct weir_http_connection *connection = weir_alloc(sizeof(*connection));
     connection->fd =
-        MHD_get_connection_info(library, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        microhttpd.get_connection_info(library, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     *own = connection;
     begin_request(http, connection);
 }
 
 static struct weir_http_connection *own_connection(struct MHD_Connection *library)
 {
-    return MHD_get_connection_info(library, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    return microhttpd.get_connection_info(library, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+        ->socket_context;
 }
 
 void weir_http_note_request(struct MHD_Connection *library)
@@ -260,8 +261,10 @@ static weir_printf(2, 0) void on_library_log(void *context, const char *format, 
 
 static struct MHD_Daemon *start_library(struct weir_http *http)
 {
+    if (!microhttpd_load())
+        return NULL;
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
-    return MHD_start_daemon(
+    return microhttpd.start_daemon(
         flags, 0, NULL, NULL, weir_http_answer, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
         http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_PEER,
@@ -273,7 +276,8 @@ static struct MHD_Daemon *start_library(struct weir_http *http)
 
 static void watch(struct weir_http *http)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info =
+        microhttpd.get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     ev_io_init(&http->readable, on_readable, info->epoll_fd, EV_READ);
     /* After everything that has to do with PostgreSQL. */
     ev_set_priority(&http->readable, EV_MINPRI);
@@ -319,6 +323,6 @@ void weir_http_destroy(struct weir_http *http)
     ev_timer_stop(http->loop->ev, &http->timeout);
     ev_timer_stop(http->loop->ev, &http->look);
     weir_http_forget_answers(http);
-    MHD_stop_daemon(http->daemon);
+    microhttpd.stop_daemon(http->daemon);
     free(http);
 }

@@ -2,8 +2,7 @@
 #ifndef WEIR_HTTP_SERVER_H
 #define WEIR_HTTP_SERVER_H
 
-#include <microhttpd.h>
-
+#include "library.h"
 #include "places.h"
 #include "weir/http.h"
 
