@@ -439,31 +439,36 @@ class Scraper:
 
 
 def measure_scrape(bench):
-    """Latency of traffic without and with a thousand scrapes a second, in turns."""
+    """Latency of traffic without and with a thousand scrapes a second, in turns; and with as many of
+    another pgweir that carries nothing: what the scraper alone costs who shares its processors."""
     proxy = next((proxy for proxy in bench.proxies if proxy.name == "pgweir"), None)
     if proxy is None:
         return
     cell = Cell("simple", 50, 20)
-    port = free_port()
+    port, idle_port = free_port(), free_port()
+    rounds = {"alone": None, f"{SCRAPES} scrapes/s of another": idle_port,
+              f"{SCRAPES} scrapes/s": port}
     samples = {}
     rates = Sample()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(StubServer(bench))
         options = Options(cell.servers, http=f"127.0.0.1:{port}")
         process = stack.enter_context(proxy.start(bench, server, options))
+        stack.enter_context(proxy.start(
+            bench, server, Options(cell.servers, http=f"127.0.0.1:{idle_port}")))
         load = stack.enter_context(connect(bench, process, cell))
         length = 0.5 if bench.smoke else 3 if bench.quick else 10
         count = int(calibrate(bench, load, cell) * length / bench.seconds)
         for _ in range(min(bench.rounds, 5)):
-            for name in ("alone", f"{SCRAPES} scrapes/s"):
+            for name, scraped in rounds.items():
                 bench.progress(f"scrape, {name}")
                 with contextlib.ExitStack() as scraping:
-                    if name != "alone":
-                        scraper = scraping.enter_context(Scraper(bench, port))
+                    if scraped is not None:
+                        scraper = scraping.enter_context(Scraper(bench, scraped))
                     before = cpu_seconds(process.pid)
                     figures = load.run(count)
                     spent = cpu_seconds(process.pid) - before
-                if name != "alone":
+                if scraped is not None:
                     rates.add(scraper.rate)
                 for metric, value in (("p50", figures["p50"]), ("p99", figures["p99"]),
                                       ("cpu", spent * 1e6 / count)):
