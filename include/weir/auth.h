@@ -144,7 +144,7 @@ struct weir_channel {
 };
 /* Before the first step; without it the channel is plain. */
 void weir_server_proof_bind(struct weir_server_proof *proof, const struct weir_channel *channel);
-/* One AuthenticationXXX message, body after the header (code first). Answers:
+/* One Authentication message of any kind, body after the header (code first). Answers:
  * OK for AuthenticationOk (only when every SCRAM signature due was verified: a server that skips
  * the final message is BROKEN), MORE with the reply in `out` (empty for SASLFinal), BUSY, or
  * BROKEN/FAILED with a problem: unsupported method by name (GSSAPI, SSPI, SCM...), no password for
