@@ -20,14 +20,14 @@ enum weir_auth_type {
     WEIR_AUTH_TYPE_SCRAM,
     WEIR_AUTH_TYPE_HBA
 };
-/* How far TLS is asked for; the words are libpq's. */
-enum weir_tls_mode {
-    WEIR_TLS_DISABLE,
-    WEIR_TLS_ALLOW,
-    WEIR_TLS_PREFER,
-    WEIR_TLS_REQUIRE,
-    WEIR_TLS_VERIFY_CHAIN, /* verify-ca */
-    WEIR_TLS_VERIFY_FULL
+/* How far TLS is asked for, of clients and of servers: libpq's words, the weakest first. */
+enum weir_sslmode {
+    WEIR_SSLMODE_DISABLE,
+    WEIR_SSLMODE_ALLOW,
+    WEIR_SSLMODE_PREFER,
+    WEIR_SSLMODE_REQUIRE,
+    WEIR_SSLMODE_VERIFY_CA,
+    WEIR_SSLMODE_VERIFY_FULL
 };
 enum weir_echo { WEIR_ECHO_OFF, WEIR_ECHO_ON, WEIR_ECHO_DEBUG };
 
@@ -89,15 +89,6 @@ enum weir_session_attrs {
     WEIR_ATTRS_PREFER_STANDBY
 };
 
-/* libpq's words, the weakest first. */
-enum weir_sslmode {
-    WEIR_SSLMODE_DISABLE,
-    WEIR_SSLMODE_ALLOW,
-    WEIR_SSLMODE_PREFER,
-    WEIR_SSLMODE_REQUIRE,
-    WEIR_SSLMODE_VERIFY_CA,
-    WEIR_SSLMODE_VERIFY_FULL
-};
 enum weir_channel_binding { WEIR_BINDING_DISABLE, WEIR_BINDING_PREFER, WEIR_BINDING_REQUIRE };
 
 struct weir_tls_context; /* weir/tls.h */

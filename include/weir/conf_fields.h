@@ -23,7 +23,7 @@ struct weir_conf {
     char *auth_hba_file;
     char *auth_ident_file;
     weir_usec auth_query_cache;
-    enum weir_tls_mode client_tls_sslmode;
+    enum weir_sslmode client_tls_sslmode;
     char *client_tls_cert_file; /* "" = none, as all of these */
     char *client_tls_key_file;
     char *client_tls_ca_file;

@@ -33,16 +33,6 @@ static const struct weir_setting_word auth_type_words[] = {
     {NULL, 0},
 };
 
-static const struct weir_setting_word tls_mode_words[] = {
-    {"disable", WEIR_TLS_DISABLE},
-    {"allow", WEIR_TLS_ALLOW},
-    {"prefer", WEIR_TLS_PREFER},
-    {"require", WEIR_TLS_REQUIRE},
-    {"verify-ca", WEIR_TLS_VERIFY_CHAIN},
-    {"verify-full", WEIR_TLS_VERIFY_FULL},
-    {NULL, 0},
-};
-
 static const struct weir_setting_word log_level_words[] = {
     {"error", WEIR_LOG_ERROR},
     {"warning", WEIR_LOG_WARNING},

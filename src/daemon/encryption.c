@@ -7,16 +7,16 @@
 bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, char **problem)
 {
     *tls = (struct weir_client_tls){
-        .required = conf->client_tls_sslmode >= WEIR_TLS_REQUIRE,
-        .name_is_user = conf->client_tls_sslmode == WEIR_TLS_VERIFY_FULL,
+        .required = conf->client_tls_sslmode >= WEIR_SSLMODE_REQUIRE,
+        .name_is_user = conf->client_tls_sslmode == WEIR_SSLMODE_VERIFY_FULL,
     };
     *problem = NULL;
-    if (conf->client_tls_sslmode == WEIR_TLS_DISABLE)
+    if (conf->client_tls_sslmode == WEIR_SSLMODE_DISABLE)
         return true;
     const struct weir_tls_options options = {
         .server = true,
-        .verify = conf->client_tls_sslmode >= WEIR_TLS_VERIFY_CHAIN ? WEIR_TLS_VERIFY_CA
-                                                                    : WEIR_TLS_VERIFY_NONE,
+        .verify = conf->client_tls_sslmode >= WEIR_SSLMODE_VERIFY_CA ? WEIR_TLS_VERIFY_CA
+                                                                     : WEIR_TLS_VERIFY_NONE,
         .certificate_file = conf->client_tls_cert_file,
         .key_file = conf->client_tls_key_file,
         .ca_file = conf->client_tls_ca_file,
