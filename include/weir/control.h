@@ -3,7 +3,8 @@
  *
  * At most WEIR_CONTROL_CONNECTIONS connections per (hosts, database, auth_user), kept for a minute
  * after their last use; they count for no limit of the pools. Nothing that a client sends reaches
- * them but its user name, as a parameter. libpq is loaded when the first lookup needs it. */
+ * them but its user name, as a parameter. libpq is loaded while users are looked up at all: at the start
+ * or a reload, since loading reads files. */
 #ifndef WEIR_CONTROL_H
 #define WEIR_CONTROL_H
 
@@ -37,6 +38,8 @@ struct weir_lookup_target {
 bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_user_file *users,
                              const char *database, struct weir_lookup_target *target);
 void weir_lookup_target_clear(struct weir_lookup_target *target);
+/* Users of some database are looked up. */
+bool weir_lookup_is_configured(const struct weir_conf *conf);
 
 /* --- looking up ------------------------------------------------------------------------ */
 
@@ -61,11 +64,11 @@ struct weir_lookup {
 };
 
 struct weir_control;
-struct weir_control *weir_control_create(struct weir_loop *loop);
+struct weir_control *weir_control_create(struct weir_loop *loop, const struct weir_conf *conf);
 /* Open questions are forgotten without an answer. NULL is fine. */
 void weir_control_destroy(struct weir_control *control);
 /* After a reload: forgets answers and closes what is idle. Open questions go on. */
-void weir_control_reset(struct weir_control *control);
+void weir_control_reset(struct weir_control *control, const struct weir_conf *conf);
 
 /* `lookup->done` is set by the caller. It is called once, from the loop and never from inside this
  * call, unless the lookup is cancelled before; then the lookup may be freed or asked again. `target`

@@ -211,13 +211,6 @@ static struct job *first_waiting(struct place *place)
     return NULL;
 }
 
-static bool load(struct weir_control *control)
-{
-    if (control->libpq == NULL)
-        control->libpq = weir_libpq_hold();
-    return control->libpq != NULL;
-}
-
 static bool has_more_waiting(const struct place *place, int than)
 {
     weir_list_for(link, &place->waiting) {
@@ -239,7 +232,7 @@ static void serve(struct place *place)
             connection_ask(idle, job);
         } else if (open == 0 && control->loop->now < place->retry_at) {
             fail_waiting(place, place->last_problem);
-        } else if (!load(control)) {
+        } else if (control->libpq == NULL) {
             fail_waiting(place, "libpq.so.5, which auth_query needs, cannot be loaded");
         } else if (open < WEIR_CONTROL_CONNECTIONS && has_more_waiting(place, opening) &&
                    control->loop->now >= place->retry_at) {
@@ -340,7 +333,24 @@ void control_unreachable(struct place *place, const char *problem)
 
 /* --- the face -------------------------------------------------------------------------- */
 
-struct weir_control *weir_control_create(struct weir_loop *loop)
+static void unload(struct weir_control *control)
+{
+    if (control->libpq != NULL && control->places == NULL) {
+        control->libpq = NULL;
+        weir_libpq_drop();
+    }
+}
+
+/* Not at the first lookup: it reads files, for which no client should wait. */
+static void follow_conf(struct weir_control *control, const struct weir_conf *conf)
+{
+    if (!weir_lookup_is_configured(conf))
+        unload(control);
+    else if (control->libpq == NULL)
+        control->libpq = weir_libpq_hold();
+}
+
+struct weir_control *weir_control_create(struct weir_loop *loop, const struct weir_conf *conf)
 {
     struct weir_control *control = weir_alloc(sizeof(*control));
     control->loop = loop;
@@ -348,6 +358,7 @@ struct weir_control *weir_control_create(struct weir_loop *loop)
     control->collect.run = collect;
     weir_list_init(&control->finished);
     lookup_cache_init(&control->cache);
+    follow_conf(control, conf);
     return control;
 }
 
@@ -363,14 +374,6 @@ static void close_place(struct place *place)
     while ((link = weir_list_first(&place->waiting)) != NULL)
         free_job(weir_container_of(link, struct job, link));
     free_place(place);
-}
-
-static void unload(struct weir_control *control)
-{
-    if (control->libpq != NULL && control->places == NULL) {
-        control->libpq = NULL;
-        weir_libpq_drop();
-    }
 }
 
 void weir_control_destroy(struct weir_control *control)
@@ -400,7 +403,7 @@ static void close_idle(struct place *place)
     }
 }
 
-void weir_control_reset(struct weir_control *control)
+void weir_control_reset(struct weir_control *control, const struct weir_conf *conf)
 {
     struct place *place, *next;
     lookup_cache_clear(&control->cache);
@@ -409,7 +412,7 @@ void weir_control_reset(struct weir_control *control)
         close_idle(place);
     }
     collect(&control->collect);
-    unload(control);
+    follow_conf(control, conf);
 }
 
 /* An answer that is there already, or NULL. */

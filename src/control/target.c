@@ -70,3 +70,16 @@ void weir_lookup_target_clear(struct weir_lookup_target *target)
     free(target->password);
     *target = (struct weir_lookup_target){0};
 }
+
+bool weir_lookup_is_configured(const struct weir_conf *conf)
+{
+    if (conf->pool.auth_user[0] != '\0')
+        return true;
+    for (size_t i = 0; i < conf->database_count; i++) {
+        struct weir_pool_settings settings;
+        weir_conf_resolve(conf, &conf->databases[i], NULL, &settings);
+        if (settings.auth_user[0] != '\0')
+            return true;
+    }
+    return false;
+}

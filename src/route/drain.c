@@ -96,7 +96,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     router->all_servers.limit = conf->max_server_connections;
     weir_user_file_destroy(router->users);
     router->users = users;
-    weir_control_reset(router->control);
+    weir_control_reset(router->control, conf);
     struct destination *destination, *next;
     HASH_ITER(hh, router->destinations, destination, next) {
         bool differs = destination_configure(destination);

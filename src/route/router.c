@@ -161,7 +161,7 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->conf = conf;
     router->users = users;
     router->auth = weir_auth_context_create();
-    router->control = weir_control_create(loop);
+    router->control = weir_control_create(loop, conf);
     router->profiles = weir_profile_set_create();
     router->group = weir_pool_group_create(seed);
     router->stats = stats_create();
