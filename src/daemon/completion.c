@@ -6,10 +6,10 @@
 
 /* --- bash ------------------------------------------------------------------------------ */
 
-static void print_bash_words(const struct option_row *rows, FILE *out)
+static void print_bash_words(const struct weir_option *rows, FILE *out)
 {
     const char *space = "";
-    for (const struct option_row *row = rows; row->name != NULL; row++) {
+    for (const struct weir_option *row = rows; row->name != NULL; row++) {
         if (row->help == NULL)
             continue;
         if (row->letter != 0)
@@ -21,31 +21,31 @@ static void print_bash_words(const struct option_row *rows, FILE *out)
     }
 }
 
-static const char *bash_action(enum option_argument argument)
+static const char *bash_action(enum weir_option_argument argument)
 {
     switch (argument) {
-    case ARGUMENT_FILE:
+    case WEIR_ARGUMENT_FILE:
         return "-f";
-    case ARGUMENT_USER:
+    case WEIR_ARGUMENT_USER:
         return "-u";
-    case ARGUMENT_HOST:
+    case WEIR_ARGUMENT_HOST:
         return "-A hostname";
-    case ARGUMENT_TEXT:
-    case ARGUMENT_NONE:
+    case WEIR_ARGUMENT_TEXT:
+    case WEIR_ARGUMENT_NONE:
         break;
     }
     return NULL;
 }
 
-static void print_bash(const char *program, const char *function, const struct option_row *rows,
+static void print_bash(const char *program, const char *function, const struct weir_option *rows,
                        const char *plain, FILE *out)
 {
     fprintf(out, "\n%s()\n{\n    local current=${COMP_WORDS[COMP_CWORD]}\n", function);
     fputs("    local previous=${COMP_WORDS[COMP_CWORD-1]}\n    COMPREPLY=()\n"
           "    case $previous in\n",
           out);
-    for (const struct option_row *row = rows; row->name != NULL; row++) {
-        if (row->help == NULL || row->argument == ARGUMENT_NONE)
+    for (const struct weir_option *row = rows; row->name != NULL; row++) {
+        if (row->help == NULL || row->argument == WEIR_ARGUMENT_NONE)
             continue;
         fputs("    ", out);
         if (row->letter != 0)
@@ -76,18 +76,18 @@ void completion_print_bash(FILE *out)
 
 /* --- zsh ------------------------------------------------------------------------------- */
 
-static const char *zsh_action(enum option_argument argument)
+static const char *zsh_action(enum weir_option_argument argument)
 {
     switch (argument) {
-    case ARGUMENT_FILE:
+    case WEIR_ARGUMENT_FILE:
         return ":file:_files";
-    case ARGUMENT_USER:
+    case WEIR_ARGUMENT_USER:
         return ":user:_users";
-    case ARGUMENT_HOST:
+    case WEIR_ARGUMENT_HOST:
         return ":host:_hosts";
-    case ARGUMENT_TEXT:
+    case WEIR_ARGUMENT_TEXT:
         return ":value:";
-    case ARGUMENT_NONE:
+    case WEIR_ARGUMENT_NONE:
         break;
     }
     return "";
@@ -106,7 +106,7 @@ static void put_zsh_text(const char *text, FILE *out)
     }
 }
 
-static void print_zsh_option(const struct option_row *row, FILE *out)
+static void print_zsh_option(const struct weir_option *row, FILE *out)
 {
     const char *action = zsh_action(row->argument);
     fputs("            ", out);
@@ -119,11 +119,11 @@ static void print_zsh_option(const struct option_row *row, FILE *out)
     fprintf(out, "]%s' \\\n", action);
 }
 
-static void print_zsh(const char *program, const struct option_row *rows, const char *plain,
+static void print_zsh(const char *program, const struct weir_option *rows, const char *plain,
                       FILE *out)
 {
     fprintf(out, "    %s)\n        _arguments -s \\\n", program);
-    for (const struct option_row *row = rows; row->name != NULL; row++) {
+    for (const struct weir_option *row = rows; row->name != NULL; row++) {
         if (row->help != NULL)
             print_zsh_option(row, out);
     }

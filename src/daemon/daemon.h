@@ -7,6 +7,7 @@
 
 #include "weir/conf.h"
 #include "weir/net.h"
+#include "weir/option.h"
 #include "weir/route.h"
 
 /* --- options.c ------------------------------------------------------------------------- */
@@ -25,35 +26,15 @@ struct options {
     const char *print; /* the name of a generated page; not advertised */
 };
 
-enum option_argument {
-    ARGUMENT_NONE,
-    ARGUMENT_FILE,
-    ARGUMENT_USER,
-    ARGUMENT_HOST,
-    ARGUMENT_TEXT,
-};
-
-/* Beyond all letters, so that getopt can tell either. */
 enum option_id {
-    OPTION_NONE = 256,
+    OPTION_NONE = WEIR_OPTION_NONE,
 #define WEIR_OPTION(id, ...) OPTION_##id,
 #include "weir/options.def"
 #undef WEIR_OPTION
 };
 
-struct option_row {
-    enum option_id id;
-    char letter; /* 0: none */
-    const char *name;
-    enum option_argument argument;
-    const char *help; /* NULL: not shown */
-};
-
-/* Both end with a row without name. */
-extern const struct option_row options_pgweir[];
-extern const struct option_row options_top[];
-/* "FILE"; "" for none. */
-const char *options_argument_name(enum option_argument argument);
+extern const struct weir_option options_pgweir[];
+extern const struct weir_option options_top[];
 
 /* -1: go on; otherwise the exit status (help and version are printed already). */
 int options_read(struct options *options, int argc, char **argv);

@@ -1,46 +1,25 @@
 /* The command line, from the table of options. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon.h"
 
-const struct option_row options_pgweir[] = {
+const struct weir_option options_pgweir[] = {
 #define WEIR_OPTION(id, letter, name, argument, help)                                              \
-    {OPTION_##id, letter, name, ARGUMENT_##argument, help},
+    {OPTION_##id, letter, name, WEIR_ARGUMENT_##argument, help},
 #include "weir/options.def"
 #undef WEIR_OPTION
     {0},
 };
 
-const struct option_row options_top[] = {
+const struct weir_option options_top[] = {
 #define WEIR_TOP_OPTION(id, letter, name, argument, help)                                          \
-    {0, letter, name, ARGUMENT_##argument, help},
+    {0, letter, name, WEIR_ARGUMENT_##argument, help},
 #include "weir/options.def"
 #undef WEIR_TOP_OPTION
     {0},
 };
-
-#define ROWS (sizeof(options_pgweir) / sizeof(options_pgweir[0]))
-
-const char *options_argument_name(enum option_argument argument)
-{
-    static const char *const names[] = {
-        [ARGUMENT_NONE] = "",     [ARGUMENT_FILE] = "FILE",  [ARGUMENT_USER] = "NAME",
-        [ARGUMENT_HOST] = "HOST", [ARGUMENT_TEXT] = "VALUE",
-    };
-    return names[argument];
-}
-
-static void print_row(const struct option_row *row, FILE *out)
-{
-    char text[32];
-    snprintf(text, sizeof(text), "--%s %s", row->name, options_argument_name(row->argument));
-    if (row->letter != 0)
-        fprintf(out, "  -%c, %-18s %s\n", row->letter, text, row->help);
-    else
-        fprintf(out, "      %-18s %s\n", text, row->help);
-}
 
 static void print_help(FILE *out)
 {
@@ -49,42 +28,13 @@ static void print_help(FILE *out)
           "A connection pooler for PostgreSQL that pools by transaction.\n"
           "\n",
           out);
-    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
-        if (row->help != NULL)
-            print_row(row, out);
-    }
+    weir_option_print(options_pgweir, out);
     fputs(
         "\n"
         "Signals: HUP reloads, TERM ends when every client is at a transaction boundary (at the\n"
         "latest after shutdown_timeout), INT does the same within two seconds, QUIT ends at once,\n"
         "USR1 writes pools, waits, holders and counters to the log.\n",
         out);
-}
-
-/* `names` and `letters` have room for all rows. Long names alone are told by their row's id. */
-static void make_getopt(struct option *names, char *letters)
-{
-    size_t count = 0;
-    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
-        bool argument = row->argument != ARGUMENT_NONE;
-        names[count++] = (struct option){row->name, argument, NULL, row->id};
-        if (row->letter == 0)
-            continue;
-        *letters++ = row->letter;
-        if (argument)
-            *letters++ = ':';
-    }
-    names[count] = (struct option){0};
-    *letters = '\0';
-}
-
-static enum option_id option_of(int got)
-{
-    for (const struct option_row *row = options_pgweir; row->name != NULL; row++) {
-        if (got == (int)row->id || (row->letter != 0 && got == row->letter))
-            return row->id;
-    }
-    return OPTION_NONE;
 }
 
 static int try_help(void)
@@ -168,12 +118,10 @@ static const char *find_conflict(const struct options *options)
 
 int options_read(struct options *options, int argc, char **argv)
 {
-    struct option names[ROWS];
-    char letters[2 * ROWS + 1];
-    make_getopt(names, letters);
-    int got;
-    while ((got = getopt_long(argc, argv, letters, names, NULL)) != -1) {
-        int status = take(options, option_of(got), optarg);
+    int id;
+    const char *argument;
+    while ((id = weir_option_getopt(options_pgweir, argc, argv, &argument)) != -1) {
+        int status = take(options, (enum option_id)id, argument);
         if (status >= 0)
             return status;
     }

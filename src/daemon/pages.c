@@ -7,14 +7,14 @@
 #include "weir/require.h"
 #include "weir/roff.h"
 
-static void print_options(const struct option_row *rows, FILE *out)
+static void print_options(const struct weir_option *rows, FILE *out)
 {
     weir_roff_heading("Options", out);
-    for (const struct option_row *row = rows; row->name != NULL; row++) {
+    for (const struct weir_option *row = rows; row->name != NULL; row++) {
         if (row->help == NULL)
             continue;
         char term[96];
-        const char *argument = options_argument_name(row->argument);
+        const char *argument = weir_option_argument_name(row->argument);
         snprintf(term, sizeof(term), "`%s%.*s%s--%s`%s%s", row->letter != 0 ? "-" : "",
                  row->letter != 0, &row->letter, row->letter != 0 ? "`, `" : "", row->name,
                  *argument == '\0' ? "" : " ", argument);

@@ -1,58 +1,31 @@
 #include "options.h"
 
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "weir/option.h"
 
 #define DEFAULT_HOST     "127.0.0.1"
 #define DEFAULT_PORT     "6432"
 #define DEFAULT_DATABASE "pgweir"
 
-enum argument { ARGUMENT_NONE, ARGUMENT_FILE, ARGUMENT_USER, ARGUMENT_HOST, ARGUMENT_TEXT };
-
-/* Beyond all letters, so that getopt can tell either. */
 enum option_id {
-    OPTION_NONE = 256,
+    OPTION_NONE = WEIR_OPTION_NONE,
 #define WEIR_TOP_OPTION(id, letter, name, argument, help) OPTION_##id,
 #include "weir/options.def"
 #undef WEIR_TOP_OPTION
 };
 
-static const struct row_of_options {
-    enum option_id id;
-    char letter; /* 0: none */
-    const char *name;
-    enum argument argument;
-    const char *help;
-} rows[] = {
+static const struct weir_option rows[] = {
 #define WEIR_TOP_OPTION(id, letter, name, argument, help)                                          \
-    {OPTION_##id, letter, name, ARGUMENT_##argument, help},
+    {OPTION_##id, letter, name, WEIR_ARGUMENT_##argument, help},
 #include "weir/options.def"
 #undef WEIR_TOP_OPTION
+    {0},
 };
-
-#define ROWS (sizeof(rows) / sizeof(rows[0]))
-
-static const char *argument_name(enum argument argument)
-{
-    static const char *const names[] = {
-        [ARGUMENT_NONE] = "",     [ARGUMENT_FILE] = "FILE",  [ARGUMENT_USER] = "NAME",
-        [ARGUMENT_HOST] = "HOST", [ARGUMENT_TEXT] = "VALUE",
-    };
-    return names[argument];
-}
-
-static void print_row(const struct row_of_options *row, FILE *out)
-{
-    char text[32];
-    snprintf(text, sizeof(text), "--%s %s", row->name, argument_name(row->argument));
-    if (row->letter != 0)
-        fprintf(out, "  -%c, %-18s %s\n", row->letter, text, row->help);
-    else
-        fprintf(out, "      %-18s %s\n", text, row->help);
-}
 
 static void print_help(FILE *out)
 {
@@ -61,8 +34,7 @@ static void print_help(FILE *out)
           "Shows again and again what a running pgweir does, from its console.\n"
           "\n",
           out);
-    for (size_t i = 0; i < ROWS; i++)
-        print_row(&rows[i], out);
+    weir_option_print(rows, out);
     fputs("\nViews:\n", out);
     for (size_t i = 0; i < view_count; i++)
         fprintf(out, "  %-11s %s\n", views[i].name, views[i].help);
@@ -71,30 +43,6 @@ static void print_help(FILE *out)
         "from the environment hold, and so does ~/.pgpass. Without them it connects to\n"
         "host " DEFAULT_HOST ", port " DEFAULT_PORT ".\n",
         out);
-}
-
-static void make_getopt(struct option *names, char *letters)
-{
-    for (size_t i = 0; i < ROWS; i++) {
-        bool argument = rows[i].argument != ARGUMENT_NONE;
-        names[i] = (struct option){rows[i].name, argument, NULL, rows[i].id};
-        if (rows[i].letter == 0)
-            continue;
-        *letters++ = rows[i].letter;
-        if (argument)
-            *letters++ = ':';
-    }
-    names[ROWS] = (struct option){0};
-    *letters = '\0';
-}
-
-static enum option_id option_of(int got)
-{
-    for (size_t i = 0; i < ROWS; i++) {
-        if (got == (int)rows[i].id || (rows[i].letter != 0 && got == rows[i].letter))
-            return rows[i].id;
-    }
-    return OPTION_NONE;
 }
 
 static int try_help(void)
@@ -169,9 +117,6 @@ static const char *or_else(const char *variable, const char *otherwise)
 
 int options_read(struct options *options, int argc, char **argv)
 {
-    struct option names[ROWS + 1];
-    char letters[2 * ROWS + 1];
-    make_getopt(names, letters);
     *options = (struct options){
         .host = or_else("PGHOST", getenv("PGHOSTADDR") != NULL ? NULL : DEFAULT_HOST),
         .port = or_else("PGPORT", DEFAULT_PORT),
@@ -179,9 +124,10 @@ int options_read(struct options *options, int argc, char **argv)
         .interval = 2 * WEIR_SEC,
         .view = &views[0],
     };
-    int got;
-    while ((got = getopt_long(argc, argv, letters, names, NULL)) != -1) {
-        int status = take(options, option_of(got), optarg);
+    int id;
+    const char *argument;
+    while ((id = weir_option_getopt(rows, argc, argv, &argument)) != -1) {
+        int status = take(options, (enum option_id)id, argument);
         if (status >= 0)
             return status;
     }
