@@ -370,31 +370,38 @@ def count_copy(bench, kind, name, proxy_name, process, load, mebibytes):
 
 
 def measure_turn(bench):
-    """The longest loop turn while 100 logins by SCRAM go to the server at once."""
+    """The longest loop turn while 100 logins by SCRAM go to the server at once, with a processor of its
+    own for the proxy and without: 100 backends that start meanwhile interrupt who shares theirs."""
     if not has_program("strace"):
         bench.report.note("strace is not installed: no loop turns")
         return
+    login = f"{LOGINS} SCRAM logins at once"
+    cells = {login: True, login + ", processors shared": False}
+    if len(os.sched_getaffinity(0)) < 2:
+        bench.report.note("one processor: loop turns only where others interrupt them")
+        del cells[login]
     samples = {}
-    counted = Sample()
-    with PostgresServer(bench) as server:
-        for _ in range(min(bench.rounds, 5)):
-            for proxy in bench.proxies:
-                if proxy.name == "floor":
-                    continue
-                what = f"turn, {LOGINS} SCRAM logins, {proxy.name}"
-                bench.progress(what)
-                with bench.attempt(what):
-                    longest, own = longest_turn(bench, proxy, server)
-                    samples.setdefault(proxy.name, Sample()).add(longest * 1000)
-                    if own is not None:
-                        counted.add(own * 1000)
-    cell = f"{LOGINS} SCRAM logins at once"
-    for name, sample in samples.items():
+    for _ in range(min(bench.rounds, 5)):
+        for cell, apart in cells.items():
+            with bench.apart(apart):
+                turn_round(bench, cell, samples)
+    for (cell, name), sample in samples.items():
         bench.report.add("turn", "postgres", cell, name, sample)
-        # Nearest to the work itself: the round that was interrupted least.
-        best = Sample([min(sample.values)])
-        bench.report.add("turn", "postgres", cell + ", best round", name, best)
-    bench.report.add("turn", "postgres", cell + ", by its own counter", "pgweir", counted)
+
+
+def turn_round(bench, cell, samples):
+    with PostgresServer(bench) as server:
+        for proxy in bench.proxies:
+            if proxy.name == "floor":
+                continue
+            what = f"turn, {cell}, {proxy.name}"
+            bench.progress(what)
+            with bench.attempt(what):
+                longest, own = longest_turn(bench, proxy, server)
+                samples.setdefault((cell, proxy.name), Sample()).add(longest * 1000)
+                if own is not None:
+                    counted = samples.setdefault((cell + ", by its own counter", proxy.name), Sample())
+                    counted.add(own * 1000)
 
 
 def longest_turn(bench, proxy, server):
