@@ -48,7 +48,7 @@ def identity():
 class Postgres:
     """Superuser is `postgres`; sql() always gets in through the Unix socket."""
 
-    def __init__(self, settings=None, hba=TRUST, port=None):
+    def __init__(self, settings=None, hba=TRUST, port=None, locale="C.UTF-8"):
         self.identity = identity()
         self.folder = process.folder("postgres")
         self.port = port or process.free_port()
@@ -60,7 +60,7 @@ class Postgres:
             os.chown(self.folder, self.identity["user"], self.identity["group"])
         self.data = os.path.join(self.folder, "data")
         self.run([os.path.join(bindir(), "initdb"), "-D", self.data, "-U", "postgres", "-A",
-                  "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"])
+                  "trust", "-E", "UTF8", f"--locale={locale}", "--no-sync", "--no-instructions"])
         self.hba(hba, reload=False)
         self.start()
 
