@@ -29,6 +29,20 @@ enum weir_sslmode {
     WEIR_SSLMODE_VERIFY_CA,
     WEIR_SSLMODE_VERIFY_FULL
 };
+/* What becomes of state that cannot be carried to another server connection. */
+enum weir_state_policy {
+    WEIR_STATE_PIN,    /* the client keeps the connection as long as the state exists */
+    WEIR_STATE_REJECT, /* the client is ended with an error */
+    WEIR_STATE_ALLOW,  /* it stays behind, for whoever is next */
+};
+
+/* What currval and lastval go by: PostgreSQL cannot be asked whether it exists. */
+enum weir_sequence_policy {
+    WEIR_SEQUENCE_AUTO, /* as PIN, once any client of the pool has used it */
+    WEIR_SEQUENCE_PIN,
+    WEIR_SEQUENCE_ALLOW,
+};
+
 enum weir_echo { WEIR_ECHO_OFF, WEIR_ECHO_ON, WEIR_ECHO_DEBUG };
 
 /* The settings that may differ per database and per user, resolved: user over database over global.
@@ -68,6 +82,11 @@ struct weir_pool_settings {
     weir_usec cancel_wait_timeout;
     weir_usec log_slow_queries; /* 0: off */
     enum weir_echo echo_pool;
+    bool state_learning;
+    int state_sampling; /* transactions of a server connection; 0: never */
+    enum weir_state_policy state_listen, state_prepare, state_advisory_lock, state_held_cursor,
+        state_temporary, state_seed, state_load;
+    enum weir_sequence_policy state_sequence;
     const char *auth_user; /* "": users are not looked up in a database */
     const char *auth_query;
     const char *auth_dbname; /* "": the server database of the line asked for */

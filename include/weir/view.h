@@ -185,7 +185,10 @@ enum weir_view_pin {
     WEIR_PIN_HELD_CURSOR = 16,
     WEIR_PIN_TEMPORARY = 32,
     WEIR_PIN_SETTING = 64, /* one of a name that is not known was set */
-    WEIR_PIN_SESSION_MODE = 128,
+    WEIR_PIN_SEQUENCE = 128,
+    WEIR_PIN_SEED = 256,
+    WEIR_PIN_LOADED = 512,
+    WEIR_PIN_SESSION_MODE = 1024,
 };
 /* "advisory lock"; and what makes it go away: "pg_advisory_unlock_all(), or end the session". */
 const char *weir_view_pin_name(enum weir_view_pin pin);

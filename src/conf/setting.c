@@ -15,6 +15,20 @@ static const struct weir_setting_word pool_mode_words[] = {
     {NULL, 0},
 };
 
+static const struct weir_setting_word state_words[] = {
+    {"pin", WEIR_STATE_PIN},
+    {"reject", WEIR_STATE_REJECT},
+    {"allow", WEIR_STATE_ALLOW},
+    {NULL, 0},
+};
+
+static const struct weir_setting_word sequence_words[] = {
+    {"auto", WEIR_SEQUENCE_AUTO},
+    {"pin", WEIR_SEQUENCE_PIN},
+    {"allow", WEIR_SEQUENCE_ALLOW},
+    {NULL, 0},
+};
+
 static const struct weir_setting_word echo_words[] = {
     {"off", WEIR_ECHO_OFF},     {"on", WEIR_ECHO_ON},
     {"debug", WEIR_ECHO_DEBUG}, {"no", WEIR_ECHO_OFF},

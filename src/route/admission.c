@@ -17,12 +17,14 @@ struct greeting {
     UT_hash_handle hh;
     const struct weir_profile *profile; /* key */
     struct weir_parameters parameters;
+    const struct weir_profile *spelled; /* the settings as the server has them, likewise */
 };
 
 static void free_greeting(struct destination *destination, struct greeting *greeting)
 {
     HASH_DEL(destination->greetings, greeting);
     weir_profile_unref(greeting->profile);
+    weir_profile_unref(greeting->spelled);
     weir_parameters_clear(&greeting->parameters);
     free(greeting);
 }
@@ -46,7 +48,8 @@ static struct greeting *find_greeting(struct destination *destination,
 }
 
 static void remember_greeting(struct destination *destination, const struct weir_profile *settings,
-                              const struct weir_parameters *parameters)
+                              const struct weir_parameters *parameters,
+                              const struct weir_profile *spelled)
 {
     if (HASH_COUNT(destination->greetings) >= GREETINGS_MAX)
         admission_forget_greetings(destination);
@@ -57,6 +60,8 @@ static void remember_greeting(struct destination *destination, const struct weir
         HASH_ADD_PTR(destination->greetings, profile, greeting);
     }
     weir_parameters_copy(&greeting->parameters, parameters);
+    weir_profile_unref(greeting->spelled);
+    greeting->spelled = weir_profile_with(spelled, "application_name", NULL);
 }
 
 /* --- the welcome ----------------------------------------------------------------------- */
@@ -143,7 +148,10 @@ void admission_welcome_from_server(struct client *client)
 {
     struct server *server = client->server;
     if (!(server->pins & PIN_REPLICATION))
-        remember_greeting(client->destination, client->settings, &server->base.parameters);
+        remember_greeting(client->destination, client->settings, &server->base.parameters,
+                          server->settings);
+    if (!(server->pins & PIN_REPLICATION) && settings_wanted(client, server) != server->settings)
+        settings_respell(client, server->settings);
     welcome(client, &server->base.parameters);
     spell_as_server(&server->settings, &server->base.parameters);
     if (!(server->pins & PIN_REPLICATION)) {
@@ -302,6 +310,7 @@ static void greet(struct client *client)
     if (destination->parameters_known) {
         struct greeting *greeting = find_greeting(destination, client->settings);
         if (greeting != NULL) {
+            settings_respell(client, greeting->spelled);
             welcome(client, &greeting->parameters);
             return;
         }

@@ -220,10 +220,13 @@ void binding_release(struct server *server)
         return;
     }
     /* In session mode only RESET needs to be known of: it goes back to what the login asked for. */
-    if (server->dirt & DIRT_SETTINGS && (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) {
+    if ((server->dirt & DIRT_ASK && (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) ||
+        effects_take_sample(server)) {
         settings_ask(server);
         return;
     }
+    if (__builtin_expect(server->pins != 0, 0) && !pins_are_allowed(server))
+        return;
     if (client->base.state == WEIR_CLIENT_HELD)
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
     if ((mode == WEIR_POOL_SESSION || server->pins != 0) && !router->draining) {

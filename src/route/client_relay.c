@@ -103,6 +103,36 @@ static bool may_name_statement(const uint8_t *text, size_t length)
     return false;
 }
 
+/* Ordinary work is told apart at once: a SELECT that resets unlocks advisory locks. */
+static inline bool begins_like_reset(const uint8_t *text, size_t length, unsigned mentions)
+{
+    if (length == 0)
+        return false;
+    switch (text[0] | 0x20) {
+    case 's':
+        return (mentions & SQL_STATE) != 0;
+    case 'a':
+    case 'c':
+    case 'd':
+    case 'r':
+    case 'u':
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether what a text that resets makes of the session can be told: nothing else of the client is under
+ * way. */
+static bool may_reset(const struct client *client)
+{
+    const struct server *server = client->server;
+    return server->replies.count == 0 && server->status == 'I' &&
+           server->pipeline == PIPELINE_IDLE && (server->dirt & DIRT_ASK) == 0 &&
+           server->destination->settings.pool_mode != WEIR_POOL_SESSION &&
+           !(server->pins & PIN_REPLICATION);
+}
+
 static enum step take_query(struct client *client, const uint8_t *message, size_t have,
                             uint32_t total, size_t *taken)
 {
@@ -121,8 +151,14 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     length -= length > 0 && have >= total;
     unsigned mentions = sql_mentions(text, length);
     running_note(server, text, length);
-    if (__builtin_expect(mentions != 0, 0))
-        custom_mind(server, text, length, mentions, NULL);
+    server->resets = 0;
+    if (have >= total && begins_like_reset(text, length, mentions) && may_reset(client))
+        server->resets = (uint8_t)sql_resets(text, length);
+    if (server->resets == 0) {
+        if (__builtin_expect(mentions != 0, 0))
+            custom_mind(server, text, length, mentions, NULL);
+        effects_mind(server, sql_fingerprint(text, length));
+    }
     if (__builtin_expect(have < total, 0))
         server->unread = true;
     server->pipeline = PIPELINE_IDLE;
@@ -238,7 +274,10 @@ static enum step take_terminate(struct client *client)
 static void mind_function(struct server *server, const uint8_t *message, size_t have)
 {
     enum { SET_CONFIG = 2078 };
-    if (have < WEIR_WIRE_HEADER + 4 || weir_get_u32(message + WEIR_WIRE_HEADER) != SET_CONFIG)
+    if (have < WEIR_WIRE_HEADER + 4)
+        return;
+    effects_mind(server, sql_fingerprint(message, WEIR_WIRE_HEADER + 4));
+    if (weir_get_u32(message + WEIR_WIRE_HEADER) != SET_CONFIG)
         return;
     server->dirt |= DIRT_SETTINGS;
     custom_keep_connection(server);

@@ -9,10 +9,14 @@
 #include "sql_text.h"
 
 #define NAMES_MAX 256
+/* Functions may change beside pgweir: they are read again at a sample after this. */
+#define FUNCTIONS_OLD (60 * WEIR_SEC)
 
 struct custom_names {
     uint32_t count;
-    bool full; /* and the log says so */
+    bool full;              /* and the log says so */
+    bool functions;         /* those in functions have been read... */
+    weir_usec functions_at; /* ...then */
     struct {
         char *name;
         bool hidden; /* this user may not read it, nor set it */
@@ -47,12 +51,16 @@ static void tell_full(const struct server *server)
                      NAMES_MAX);
 }
 
-bool custom_note(struct server *server, const char *name)
+static struct custom_names *names_of(struct destination *destination)
 {
-    struct destination *destination = server->destination;
     if (destination->custom == NULL)
         destination->custom = weir_alloc(sizeof(*destination->custom));
-    struct custom_names *names = destination->custom;
+    return destination->custom;
+}
+
+bool custom_note(struct server *server, const char *name)
+{
+    struct custom_names *names = names_of(server->destination);
     if (is_known(names, name))
         return true;
     if (names->count == NAMES_MAX) {
@@ -138,10 +146,60 @@ void custom_mind(struct server *server, const uint8_t *text, size_t length, unsi
 {
     if (mentions & SQL_STATE)
         server->dirt |= DIRT_SETTINGS;
+    if (mentions & SQL_CURRENT)
+        sequences_asked(server);
+    if (mentions & SQL_SEQUENCE)
+        sequences_taken(server);
+    if (mentions & SQL_SEED && are_followed(server)) {
+        pins_set(server, server->pins | PIN_SEED);
+        server->dirt |= DIRT_STATE;
+    }
     if (mentions & SQL_SETS)
         server->sets = true;
     if (mentions & SQL_CUSTOM && are_followed(server) && !note_all(server, text, length, values))
         custom_keep_connection(server);
+}
+
+/* --- names in functions ------------------------------------------------------------------ */
+
+/* What functions set by names of somebody's own can be read from their sources. What has been read is
+ * read again after DDL of functions that pgweir has seen, and at samples. */
+#define NAME "([a-z_][a-z0-9_$]*(?:\\.[a-z0-9_$]+)+)"
+#define ASK_FUNCTIONS                                                                              \
+    " UNION ALL SELECT DISTINCT ':custom', pg_catalog.lower(m[1]) FROM (SELECT prosrc FROM "       \
+    "pg_catalog.pg_proc WHERE pronamespace <> 11 AND prosrc ~* 'set' LIMIT 10000) AS p, "          \
+    "pg_catalog.regexp_matches(prosrc, E'(?:set_config\\\\s*\\\\(\\\\s*\\'+|\\\\mset\\\\s+"        \
+    "(?:session\\\\s+)?)" NAME "', 'gi') AS m"
+
+void custom_ask_functions(struct server *server, struct weir_writer *writer)
+{
+    struct custom_names *names = names_of(server->destination);
+    if (names->functions || !server->destination->settings.state_learning)
+        return;
+    names->functions = true;
+    names->functions_at = server->router->loop->now;
+    weir_write_bytes(writer, ASK_FUNCTIONS, sizeof(ASK_FUNCTIONS) - 1);
+}
+
+void custom_forget_functions(struct destination *destination)
+{
+    if (destination->custom != NULL)
+        destination->custom->functions = false;
+}
+
+void custom_forget_old_functions(struct destination *destination)
+{
+    struct custom_names *names = destination->custom;
+    if (names != NULL && destination->router->loop->now - names->functions_at > FUNCTIONS_OLD)
+        names->functions = false;
+}
+
+void custom_on_function(struct server *server, const char *name)
+{
+    if (strlen(name) >= SQL_NAME_SIZE || is_known(server->destination->custom, name) ||
+        !custom_note(server, name))
+        return;
+    server->dirt |= DIRT_SETTINGS; /* now it can be asked for */
 }
 
 /* --- the question ------------------------------------------------------------------------ */

@@ -171,6 +171,7 @@ void destination_destroy(struct destination *destination)
     weir_pool_destroy(destination->pool);
     admission_forget_greetings(destination);
     custom_free(destination);
+    effects_free(destination->effects);
     weir_parameters_clear(&destination->parameters);
     weir_credentials_clear(&destination->credentials);
     weir_buffer_clear(&destination->last_error);

@@ -25,6 +25,7 @@ struct statement *statement_get(struct weir_router *router, const uint8_t *body,
     }
     fresh->length = (uint32_t)length;
     fresh->mentions = (uint8_t)sql_mentions(body, strnlen((const char *)body, length));
+    fresh->print = sql_fingerprint(body, strnlen((const char *)body, length));
     fresh->references = 1;
     fresh->id = ++router->next_text;
     HASH_ADD_KEYPTR(hh, router->statements, fresh->body, key_length, fresh);

@@ -13,7 +13,9 @@ _Static_assert((int)PIN_SQL_PREPARED == (int)WEIR_PIN_SQL_PREPARED &&
                    (int)PIN_HELD_CURSOR == (int)WEIR_PIN_HELD_CURSOR &&
                    (int)PIN_TEMPORARY == (int)WEIR_PIN_TEMPORARY &&
                    (int)PIN_SETTING == (int)WEIR_PIN_SETTING &&
-                   (int)PIN_SETTING == 1 << (PIN_KINDS - 1),
+                   (int)PIN_SEQUENCE == (int)WEIR_PIN_SEQUENCE &&
+                   (int)PIN_SEED == (int)WEIR_PIN_SEED && (int)PIN_LOADED == (int)WEIR_PIN_LOADED &&
+                   (int)PIN_LOADED == 1 << (PIN_KINDS - 1),
                "pins are shown by the same bits");
 
 static const struct {
@@ -27,6 +29,9 @@ static const struct {
     {"WITH HOLD cursor", "CLOSE of the cursor, or end the session"},
     {"temporary object", "DROP of the object, DISCARD TEMP, or end the session"},
     {"setting of unknown name", "DISCARD ALL, or end the session; names in the text are followed"},
+    {"value of a sequence", "DISCARD SEQUENCES, or end the session; RETURNING needs no currval"},
+    {"setseed", "end the session"},
+    {"LOAD", "end the session; shared_preload_libraries needs no LOAD"},
     {"session mode", "pool_mode = transaction, or end the session"},
 };
 
@@ -78,7 +83,7 @@ void pins_set(struct server *server, unsigned pins)
     unsigned old = server->pins;
     if (__builtin_expect(old == pins, 1))
         return;
-    server->pins = (uint8_t)pins;
+    server->pins = (uint16_t)pins;
     for (int kind = 0; kind < PIN_KINDS; kind++) {
         if (pins & ~old & 1u << kind)
             begin_note(server, kind);
@@ -95,6 +100,78 @@ void pins_free(struct server *server)
         free(server->pin_notes->of[kind].text);
     free(server->pin_notes);
     server->pin_notes = NULL;
+}
+
+/* Of the pool for the state that makes a pin; replication is no state. */
+static enum weir_state_policy policy_of(const struct weir_pool_settings *settings, enum pin pin)
+{
+    switch (pin) {
+    case PIN_SQL_PREPARED:
+        return settings->state_prepare;
+    case PIN_LISTEN:
+        return settings->state_listen;
+    case PIN_ADVISORY_LOCK:
+        return settings->state_advisory_lock;
+    case PIN_HELD_CURSOR:
+        return settings->state_held_cursor;
+    case PIN_TEMPORARY:
+        return settings->state_temporary;
+    case PIN_SEED:
+        return settings->state_seed;
+    case PIN_LOADED:
+        return settings->state_load;
+    case PIN_REPLICATION:
+    case PIN_SETTING:
+    case PIN_SEQUENCE:
+        break;
+    }
+    return WEIR_STATE_PIN;
+}
+
+static void log_allowed(const struct server *server, unsigned pin)
+{
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_info(&who, "state", "%s is left to the next client, as this pool allows",
+                  rows[__builtin_ctz(pin)].name);
+}
+
+static void reject(struct server *server, unsigned pin)
+{
+    const char *statement;
+    size_t length;
+    running_text(server, &statement, &length);
+    if (length > server->router->conf->track_statements)
+        length = server->router->conf->track_statements;
+    char *text =
+        weir_format("this pool allows no session state of this kind: %s%s%.*s (release: %s)",
+                    rows[__builtin_ctz(pin)].name, length > 0 ? ", after: " : "", (int)length,
+                    length > 0 ? statement : "", rows[__builtin_ctz(pin)].release);
+    binding_end_client(server->client, WEIR_REASON_STATE_REJECTED, text);
+    free(text);
+}
+
+bool pins_are_allowed(struct server *server)
+{
+    const struct weir_pool_settings *settings = &server->destination->settings;
+    if (settings->pool_mode == WEIR_POOL_SESSION)
+        return true;
+    for (unsigned left = server->pins; left != 0; left &= left - 1) {
+        unsigned pin = left & -left;
+        enum weir_state_policy policy = policy_of(settings, (enum pin)pin);
+        if (policy == WEIR_STATE_REJECT) {
+            reject(server, pin);
+            return false;
+        }
+        if (policy == WEIR_STATE_ALLOW) {
+            log_allowed(server, pin);
+            pins_set(server, server->pins & ~pin);
+        }
+    }
+    if (server->pins == 0)
+        server->dirt &= (uint8_t)~DIRT_STATE;
+    return true;
 }
 
 uint32_t pins_shown(const struct server *server)

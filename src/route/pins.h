@@ -2,12 +2,13 @@
 #ifndef WEIR_ROUTE_PINS_H
 #define WEIR_ROUTE_PINS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "weir/clock.h"
 
-#define PIN_KINDS 7
+#define PIN_KINDS 10
 
 struct server;
 
@@ -23,6 +24,9 @@ struct pin_notes {
 /* The only writer of server->pins: what is new is noted with the statement that ran last. */
 void pins_set(struct server *server, unsigned pins);
 void pins_free(struct server *server);
+/* At the end of a transaction: what the pool's policy (state_...) makes of its state. False: the client
+ * has been ended for it. */
+bool pins_are_allowed(struct server *server);
 /* WEIR_PIN_... of the server connection, session mode among them when a client is there. */
 uint32_t pins_shown(const struct server *server);
 

@@ -102,6 +102,7 @@ static void free_server(struct server *server)
     weir_profile_unref(server->settings);
     weir_profile_unref(server->initial);
     weir_profile_unref(server->learned);
+    weir_profile_unref(server->spelled);
     weir_buffer_clear(&server->trouble);
     running_forget(server);
     free(server->text);

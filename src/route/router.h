@@ -8,7 +8,9 @@
  *   statement.c     prepared statement names   cancel.c        cancel requests
  *   unnamed.c       the unnamed statement      shape.c         digests of descriptions
  *   settings.c      session settings           initial.c       those of connect_query
+ *   learning.c      asking which state holds
  *   custom.c        those with names of clients' own
+ *   effects.c       what texts leave behind     sequences.c    what currval goes by
  *   settling.c      a server after its client  upkeep.c        time-outs
  *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
  *   console.c       clients of the console     operator.c      what an operator may do
@@ -22,6 +24,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "effects.h"
 #include "events.h"
 #include "gather.h"
 #include "pins.h"
@@ -82,6 +85,8 @@ struct destination {
     bool parameters_known;             /* a server of this destination is alive and told us */
     struct greeting *greetings;        /* ParameterStatus of validated settings */
     struct custom_names *custom;       /* settings with names of clients' own, or NULL */
+    struct effects *effects;           /* of texts, or NULL */
+    bool sequences_matter;             /* a client has used currval or lastval */
     struct weir_buffer last_error;     /* body of the last ErrorResponse at login */
     char *last_problem;                /* its text, or what else went wrong */
     enum weir_reason last_reason;
@@ -127,20 +132,30 @@ enum pin {
     PIN_ADVISORY_LOCK = 8,
     PIN_HELD_CURSOR = 16,
     PIN_TEMPORARY = 32,
-    PIN_SETTING = 64, /* a setting whose name is not known */
+    PIN_SETTING = 64,   /* a setting whose name is not known */
+    PIN_SEQUENCE = 128, /* what currval and lastval go by */
+    PIN_SEED = 256,
+    PIN_LOADED = 512, /* a library */
 };
 /* Those of which the server says whether they still hold. */
-#define PINS_ASKED (PIN_LISTEN | PIN_ADVISORY_LOCK | PIN_HELD_CURSOR | PIN_TEMPORARY)
+#define PINS_ASKED                                                                                 \
+    (PIN_SQL_PREPARED | PIN_LISTEN | PIN_ADVISORY_LOCK | PIN_HELD_CURSOR | PIN_TEMPORARY)
+/* Those that nothing undoes but the end of the connection. */
+#define PINS_LASTING (PIN_SEED | PIN_LOADED)
 
 /* What the server connection must have undone or asked before anybody else gets it. */
 enum dirt {
     DIRT_SETTINGS = 1, /* SET or the like was seen: ask what holds now */
     DIRT_STATE = 2,    /* pinned state: reset before reuse */
     DIRT_RESET = 4,    /* with DIRT_SETTINGS: RESET was seen */
+    DIRT_UNSEEN = 8,   /* what a text leaves behind is not known: ask, effects.h */
 };
 
+/* What the question answers. */
+#define DIRT_ASK (DIRT_SETTINGS | DIRT_UNSEEN)
+
 /* How far a server without a client has been cleaned. */
-enum clean_step { CLEAN_DRAIN, CLEAN_ROLLBACK, CLEAN_RESET, CLEAN_RESTORE };
+enum clean_step { CLEAN_DRAIN, CLEAN_ROLLBACK, CLEAN_ASK, CLEAN_RESET, CLEAN_RESTORE };
 
 /* Where the rest of a message that is passing through goes. */
 enum body_sink { BODY_PASS, BODY_DROP };
@@ -161,9 +176,9 @@ struct server {
     enum copy_state copy : 8;
     enum pipeline_state pipeline : 8;
     enum clean_step clean_step : 8;
-    uint8_t pins; /* see pins_set */
+    uint16_t pins;         /* see pins_set */
+    uint16_t pins_learned; /* rows of the question so far */
     uint8_t dirt;
-    uint8_t pins_learned;      /* rows of the question so far */
     char status;               /* of the last ReadyForQuery: I, T or E */
     bool tell_parameters;      /* settings of the login come back after RESET: the client is told */
     bool discarded;            /* DISCARD ALL is being answered: prepared statements go */
@@ -173,16 +188,22 @@ struct server {
     bool unread;               /* a part of a query's text was not seen */
     bool timed_out;            /* the running query is being cancelled by query_timeout */
     bool farewell;             /* the server said FATAL: it will close */
+    bool unprompted;           /* the question is asked although no text or tag suggests it */
+    bool after_reset;          /* the question is asked after RESET */
+    bool sequences;            /* values of sequences were taken since the last DISCARD SEQUENCES */
     bool unnamed_changed;      /* the unnamed statement is not what its client was told */
     bool portal_of_unnamed;    /* the unnamed portal was bound to the unnamed statement */
     uint32_t names_unanswered; /* Parses and Closes of names on their way */
     uint32_t sql_prepared;     /* statements under the client's own names */
     uint32_t answered;         /* queries and Syncs of the present binding */
     uint64_t binding;          /* number of the current binding, for eviction */
-    uint64_t checked_version;  /* copy that was made to be compared for the present client */
-    uint64_t unnamed_version;  /* whose unnamed statement it holds, 0 for none of ours */
-    struct prepared *prepared; /* hash by statement */
-    struct weir_list prepared_order;    /* prepared.link, least recently used first */
+    uint8_t resets;            /* enum sql_reset: what the running query undoes, 0 for others */
+    struct effects_unseen unseen;    /* texts of the present binding */
+    uint32_t unsampled;              /* transactions since the last question */
+    uint64_t checked_version;        /* copy that was made to be compared for the present client */
+    uint64_t unnamed_version;        /* whose unnamed statement it holds, 0 for none of ours */
+    struct prepared *prepared;       /* hash by statement */
+    struct weir_list prepared_order; /* prepared.link, least recently used first */
     struct weir_list prepared_unclosed; /* prepared.link, retired but perhaps still on the server */
     struct weir_list prepared_dead;     /* prepared.link, no longer usable, freed at rest */
     uint32_t prepared_count;
@@ -190,7 +211,10 @@ struct server {
     struct weir_cancel *cancel;
     struct weir_server_target *replication; /* how a replication connection logs in, else NULL */
     const struct weir_profile *learned;     /* rows of the settings question so far */
+    const struct weir_profile
+        *spelled;               /* settings that are being applied, as the server has them */
     struct weir_buffer trouble; /* body of the error that answered one of our own queries */
+    weir_usec asked_at;         /* which state the session has */
     weir_usec bound_at;
     weir_usec began_at;    /* the transaction began, 0: none since the last one ended */
     weir_usec query_at;    /* the running query began */
@@ -299,6 +323,7 @@ struct weir_router {
     uint64_t next_version;
     uint64_t next_binding;
     uint64_t next_text;
+    uint64_t next_generation; /* of what texts leave behind */
     struct weir_counters counters;
     struct stats *stats;
     struct events *events;
@@ -478,8 +503,10 @@ struct statement {
     uint32_t servers; /* connections that have it prepared */
     uint64_t binds;
     uint64_t id;
-    uint8_t mentions; /* of the text, enum sql_mention */
-    uint8_t body[];   /* as in Parse, after the name: text, zero byte, number of types, types */
+    uint64_t print;       /* sql_fingerprint of the text */
+    uint64_t harmless_in; /* struct effects.generation in which it leaves nothing behind */
+    uint8_t mentions;     /* of the text, enum sql_mention */
+    uint8_t body[];       /* as in Parse, after the name: text, zero byte, number of types, types */
 };
 
 /* A name in a client's namespace. `version` numbers the client's own Parse: a server's copy that
@@ -589,10 +616,29 @@ void custom_keep_connection(struct server *server);
 bool custom_note(struct server *server, const char *name);
 /* Adds the part of the question that asks for them. */
 void custom_ask(const struct server *server, struct weir_writer *writer);
+/* Likewise for the names that functions have in their sources, unless these were read already. */
+void custom_ask_functions(struct server *server, struct weir_writer *writer);
+/* A row with such a name. */
+void custom_on_function(struct server *server, const char *name);
+/* Functions have changed. */
+void custom_forget_functions(struct destination *destination);
+/* They may have. */
+void custom_forget_old_functions(struct destination *destination);
 /* The question failed for a name that this user may not read: without it, it is asked again. False:
  * that was not the cause. */
 bool custom_hide(struct server *server);
 void custom_free(struct destination *destination);
+
+/* --- sequences.c: what currval and lastval go by ------------------------------------------- */
+
+/* Clients of this pool keep their connection for it. */
+bool sequences_matter(const struct server *server);
+/* A value was taken, as far as texts and tags tell. */
+void sequences_taken(struct server *server);
+/* DISCARD SEQUENCES or DISCARD ALL. */
+void sequences_discarded(struct server *server);
+/* A text that mentions currval or lastval is about to be sent. */
+void sequences_asked(struct server *server);
 
 /* --- unnamed.c ------------------------------------------------------------------------- */
 
@@ -600,7 +646,7 @@ void custom_free(struct destination *destination);
  * begin a COPY, where nothing can be asked) or Sync is sent. */
 void unnamed_describe_pending(struct client *client);
 
-/* --- settings.c ------------------------------------------------------------------------ */
+/* --- settings.c, learning.c ------------------------------------------------------------ */
 
 /* Sends what makes server->settings equal to what the client wants. True: the client must be held
  * until the answer is there. */
@@ -613,8 +659,15 @@ const struct weir_profile *settings_canonical(const struct weir_profile *profile
 void settings_on_reported(struct server *server, const char *name, const char *value);
 /* E'' strings mean the same whatever standard_conforming_strings says. */
 void settings_write_literal(struct weir_writer *writer, const char *text);
-/* Asks the server which settings hold; the client, if there is one, is held meanwhile. */
+/* Asks the server which settings hold, and which other state there is; the client, if there is one, is
+ * held meanwhile. */
 void settings_ask(struct server *server);
+/* A row of the answer to settings_sync. */
+void settings_on_applied(struct server *server, const uint8_t *body, size_t length);
+/* The query that undoes server->resets has succeeded: what holds now is known without asking. */
+void settings_on_reset(struct server *server);
+/* The client's own settings, and those of its login, are spelled as in `spelled` from now on. */
+void settings_respell(struct client *client, const struct weir_profile *spelled);
 /* Sends what makes up for a RESET of everything. False: nothing is missing. */
 bool settings_restore(struct server *server);
 void settings_on_row(struct server *server, const uint8_t *body, size_t length);

@@ -81,15 +81,22 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
         {"DISCARD TEMP", DIRT_SETTINGS},       {"DISCARD ALL", DIRT_SETTINGS | DIRT_RESET},
     };
     /* The tags of ordinary work are told apart at once. */
-    if (body[0] == 'I' || body[0] == 'B' ||
+    if (body[0] == 'I' || (body[0] == 'C' && length > 5 && memcmp(body, "COPY ", 5) == 0) ||
+        (body[0] == 'M' && length > 6 && memcmp(body, "MERGE ", 6) == 0)) {
+        sequences_taken(server);
+        return;
+    }
+    if (body[0] == 'B' ||
         (length > 6 && (memcmp(body, "SELECT", 6) == 0 || memcmp(body, "UPDATE", 6) == 0 ||
                         memcmp(body, "DELETE", 6) == 0)))
         return;
-    for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
+    for (size_t i = 0; server->resets == 0 && i < sizeof(asks) / sizeof(asks[0]); i++)
         if (tag_is(body, length, asks[i].tag))
             server->dirt |= asks[i].dirt;
     if (tag_is(body, length, "SET"))
         mind_set(server);
+    if (body[length - 1] == '\0')
+        effects_mind_ddl(server, (const char *)body);
     if (tag_is(body, length, "PREPARE")) {
         server->sql_prepared++;
         pins_set(server, server->pins | PIN_SQL_PREPARED);
@@ -97,14 +104,21 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
     } else if (tag_is(body, length, "LISTEN")) {
         pins_set(server, server->pins | PIN_LISTEN);
         server->dirt |= DIRT_STATE;
+    } else if (tag_is(body, length, "LOAD")) {
+        pins_set(server, server->pins | PIN_LOADED);
+        server->dirt |= DIRT_STATE;
+    } else if (tag_is(body, length, "DISCARD SEQUENCES")) {
+        sequences_discarded(server);
     } else if (tag_is(body, length, "DEALLOCATE")) {
         statement_on_deallocate(server);
     } else if (tag_is(body, length, "DEALLOCATE ALL")) {
         statement_on_deallocate_all(server);
     } else if (tag_is(body, length, "DISCARD ALL")) {
         statement_on_deallocate_all(server);
-        pins_set(server, 0);
-        server->dirt &= (uint8_t)~DIRT_STATE;
+        sequences_discarded(server);
+        pins_set(server, server->pins & PINS_LASTING);
+        if (server->pins == 0)
+            server->dirt &= (uint8_t)~DIRT_STATE;
     } else if (server->pins & (PIN_TEMPORARY | PIN_HELD_CURSOR) &&
                (tag_is(body, length, "COMMIT") || tag_is(body, length, "ROLLBACK"))) {
         server->dirt |= DIRT_SETTINGS;
@@ -300,6 +314,10 @@ static enum step take_error(struct server *server, const uint8_t *message, uint3
                                 total - WEIR_WIRE_HEADER))
             return broken(server, "out of memory", 'E');
     } else {
+        server->unseen.failed = true;
+        if (server->resets != 0)
+            server->dirt |= DIRT_SETTINGS; /* some of it may have been done all the same */
+        server->resets = 0;
         server_error_forward(server, head, &fields, message, total);
     }
     if (head->kind != REPLY_QUERY && head->kind != REPLY_FUNCTION && head->kind != REPLY_SYNC)
@@ -333,6 +351,8 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     server->timed_out = false;
     if (done.action == REPLY_FORWARD) {
         forward(server, message, total);
+        if (__builtin_expect(server->resets != 0, 0))
+            settings_on_reset(server);
         count_query(server);
         if (server->replies.count > 0)
             server->query_at = server->idle_at;
@@ -449,6 +469,12 @@ static enum step take_bulk(struct server *server, const uint8_t *message, size_t
             return STEP_WAIT;
         settings_on_row(server, message + WEIR_WIRE_HEADER,
                         smaller(have, total) - WEIR_WIRE_HEADER);
+    }
+    if (head->purpose == PURPOSE_SETTINGS) {
+        if (have < total && total <= WHOLE_MAX)
+            return STEP_WAIT;
+        settings_on_applied(server, message + WEIR_WIRE_HEADER,
+                            smaller(have, total) - WEIR_WIRE_HEADER);
     }
     size_t part = smaller(have, total);
     server->body_sink = head->action == REPLY_FORWARD ? BODY_PASS : BODY_DROP;

@@ -8,27 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router.h"
-
-/* One question for all: the settings of the session, and a row for each kind of state that cannot be
- * carried to another connection. What a transaction has of its own counts as set in the session for
- * ever after; from PostgreSQL 16 on it cannot be RESET. */
-#define ASK_SETTINGS                                                                               \
-    "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT IN "   \
-    "('transaction_isolation', 'transaction_read_only', 'transaction_deferrable') UNION ALL "      \
-    "SELECT 'role', pg_catalog.current_setting('role') "                                           \
-    "WHERE pg_catalog.current_setting('role') <> 'none' UNION ALL "                                \
-    "SELECT 'session_authorization', session_user::text WHERE session_user <> "
-
-#define ASK_STATE                                                                                  \
-    " UNION ALL SELECT ':lock', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_locks "               \
-    "WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) UNION ALL "                \
-    "SELECT ':cursor', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_cursors "                      \
-    "WHERE is_holdable) UNION ALL "                                                                \
-    "SELECT ':listen', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) "        \
-    "UNION ALL SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "      \
-    "(SELECT 1 FROM pg_catalog.pg_class "                                                          \
-    "WHERE relnamespace = pg_catalog.pg_my_temp_schema())"
+#include "settings.h"
 
 void settings_write_literal(struct weir_writer *writer, const char *text)
 {
@@ -97,12 +77,6 @@ static bool has_already(const struct server *server, const struct weir_setting *
     return value != NULL && strcmp(value, setting->value) == 0;
 }
 
-/* Who the session is decides what it may set: identity goes first when reset, last when set. */
-static bool is_identity(const char *name)
-{
-    return strcmp(name, "role") == 0 || strcmp(name, "session_authorization") == 0;
-}
-
 struct difference {
     int statements;
     bool may_fail;
@@ -115,7 +89,7 @@ static void write_resets(const struct server *server, const struct weir_profile 
     for (uint32_t i = 0; i < server->settings->count; i++) {
         const char *name = server->settings->settings[i].name;
         bool stays = weir_profile_value(to, name) != NULL && !(identity && difference->as_login);
-        if (is_identity(name) != identity || stays)
+        if (settings_is_identity(name) != identity || stays)
             continue;
         write_reset(writer, name);
         difference->statements++;
@@ -123,19 +97,38 @@ static void write_resets(const struct server *server, const struct weir_profile 
     }
 }
 
-static int write_sets(const struct server *server, const struct weir_profile *to, bool identity,
-                      int written, struct weir_writer *writer, struct difference *difference)
+static int write_sets(const struct server *server, const struct weir_profile *to,
+                      struct weir_writer *writer, struct difference *difference)
 {
+    int written = 0;
     for (uint32_t i = 0; i < to->count; i++) {
         const struct weir_setting *setting = &to->settings[i];
-        bool holds = has_already(server, setting) && !(identity && difference->as_login);
-        if (is_identity(setting->name) != identity || holds)
+        if (settings_is_identity(setting->name) || has_already(server, setting))
             continue;
         write_set(writer, setting, written++);
         difference->statements++;
         difference->may_fail |= !is_harmless(setting->name);
     }
     return written;
+}
+
+/* The session's user first: to set it ends the role. */
+static void write_identity(const struct server *server, const struct weir_profile *to, int written,
+                           struct weir_writer *writer, struct difference *difference)
+{
+    static const char *const names[] = {"session_authorization", "role"};
+    bool gone = weir_profile_value(server->settings, names[0]) != NULL &&
+                weir_profile_value(to, names[0]) == NULL;
+    bool anew = difference->as_login || gone;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct weir_setting setting = {.name = names[i], .value = weir_profile_value(to, names[i])};
+        if (setting.value == NULL || (!anew && has_already(server, &setting)))
+            continue;
+        write_set(writer, &setting, written++);
+        difference->statements++;
+        difference->may_fail = true;
+        anew = true;
+    }
 }
 
 static bool has_identity(const struct weir_profile *profile)
@@ -150,18 +143,17 @@ static bool lacks_any_of(const struct weir_profile *one, const struct weir_profi
     for (uint32_t i = 0; i < other->count; i++) {
         const struct weir_setting *setting = &other->settings[i];
         const char *value = weir_profile_value(one, setting->name);
-        if (!is_identity(setting->name) && (value == NULL || strcmp(value, setting->value) != 0))
+        if (!settings_is_identity(setting->name) &&
+            (value == NULL || strcmp(value, setting->value) != 0))
             return true;
     }
     return false;
 }
 
-/* A connect_query takes a role last: what it has set, and what clients set after RESET ROLE, may
- * need the rights of the login to be changed. */
+/* What was set before a role was taken may need the rights of the login to be changed. */
 static bool needs_login(const struct server *server, const struct weir_profile *to)
 {
-    return server->initial != NULL && has_identity(server->initial) &&
-           has_identity(server->settings) &&
+    return has_identity(server->settings) &&
            (lacks_any_of(server->settings, to) || lacks_any_of(to, server->settings));
 }
 
@@ -172,8 +164,8 @@ static struct difference write_difference(const struct server *server,
     struct difference difference = {.as_login = needs_login(server, to)};
     write_resets(server, to, true, writer, &difference);
     write_resets(server, to, false, writer, &difference);
-    int written = write_sets(server, to, false, 0, writer, &difference);
-    write_sets(server, to, true, written, writer, &difference);
+    int written = write_sets(server, to, writer, &difference);
+    write_identity(server, to, written, writer, &difference);
     return difference;
 }
 
@@ -185,7 +177,9 @@ bool settings_sync(struct server *server, struct client *client)
     const struct weir_profile *wanted = settings_wanted(client, server);
     struct difference difference = write_difference(server, wanted, &writer);
     if (difference.statements == 0) {
+        /* Values that hold by themselves. */
         weir_buffer_clear(&out);
+        settings_take(&server->settings, weir_profile_ref(wanted));
         return false;
     }
     weir_write_u8(&writer, 0);
@@ -196,11 +190,61 @@ bool settings_sync(struct server *server, struct client *client)
     server->unnamed_version = 0;
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_SETTINGS, NULL);
     server->destination->counters.setting_syncs++;
-    if (!difference.may_fail) {
-        weir_profile_unref(server->settings);
-        server->settings = weir_profile_ref(wanted);
-    }
+    if (!difference.may_fail)
+        settings_take(&server->settings, weir_profile_ref(wanted));
+    settings_take(&server->spelled, NULL);
     return difference.may_fail;
+}
+
+/* set_config returns values in the server's own spelling. The last row of all is that of the settings,
+ * in the order in which they were written; those before are of resets. */
+void settings_on_applied(struct server *server, const uint8_t *body, size_t length)
+{
+    if (server->client == NULL)
+        return;
+    const struct weir_profile *wanted = settings_wanted(server->client, server);
+    const struct weir_profile *spelled = weir_profile_ref(wanted);
+    struct weir_reader reader;
+    weir_reader_init(&reader, body, length);
+    uint16_t columns = weir_read_u16(&reader);
+    for (uint32_t i = 0; i < wanted->count && columns > 0 && !reader.failed; i++) {
+        const struct weir_setting *setting = &wanted->settings[i];
+        if (settings_is_identity(setting->name) || has_already(server, setting))
+            continue;
+        char *value = settings_read_column(&reader);
+        columns--;
+        if (value != NULL && strcmp(value, setting->value) != 0)
+            settings_take(&spelled, weir_profile_with(spelled, setting->name, value));
+        free(value);
+    }
+    settings_take(&server->spelled, spelled);
+}
+
+static void respell(const struct weir_profile **profile, const struct weir_profile *spelled)
+{
+    for (uint32_t i = 0; i < spelled->count; i++) {
+        const struct weir_setting *setting = &spelled->settings[i];
+        const char *value = weir_profile_value(*profile, setting->name);
+        if (value != NULL && strcmp(value, setting->value) != 0)
+            settings_take(profile, weir_profile_with(*profile, setting->name, setting->value));
+    }
+}
+
+void settings_respell(struct client *client, const struct weir_profile *spelled)
+{
+    const struct weir_profile *settings = weir_profile_ref(client->settings);
+    respell(&settings, spelled);
+    /* What the client has at login is what it asked for there. */
+    const struct weir_profile *startup = client->startup;
+    for (uint32_t i = 0; i < startup->count; i++) {
+        const char *name = startup->settings[i].name;
+        const char *now = weir_profile_value(client->settings, name);
+        const char *then = weir_profile_value(settings, name);
+        if (now != NULL && then != NULL && strcmp(now, startup->settings[i].value) == 0 &&
+            strcmp(now, then) != 0)
+            settings_take(&client->startup, weir_profile_with(client->startup, name, then));
+    }
+    settings_change(client, settings);
 }
 
 bool settings_restore(struct server *server)
@@ -240,12 +284,6 @@ const struct weir_profile *settings_canonical(const struct weir_profile *profile
     return result;
 }
 
-static void take_profile(const struct weir_profile **place, const struct weir_profile *profile)
-{
-    weir_profile_unref(*place);
-    *place = profile;
-}
-
 void settings_on_synced(struct server *server)
 {
     struct client *client = server->client;
@@ -257,10 +295,18 @@ void settings_on_synced(struct server *server)
         return;
     }
     if (!refused) {
-        take_profile(&server->settings, weir_profile_ref(settings_wanted(client, server)));
+        const struct weir_profile *spelled = server->spelled;
+        server->spelled = NULL;
+        if (spelled == NULL)
+            spelled = weir_profile_ref(settings_wanted(client, server));
+        settings_take(&server->settings, spelled);
         if (client->base.state == WEIR_CLIENT_GREETING) {
             admission_welcome_from_server(client);
-        } else if (client->base.state == WEIR_CLIENT_HELD) {
+            return;
+        }
+        if (settings_wanted(client, server) != server->settings)
+            settings_respell(client, server->settings);
+        if (client->base.state == WEIR_CLIENT_HELD) {
             weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
             weir_loop_defer(server->router->loop, &client->resume);
         }
@@ -309,112 +355,7 @@ void settings_on_reported(struct server *server, const char *name, const char *v
     if (differs || client->unset != NULL) {
         settings_not_unset(client, lower);
         settings_change(client, weir_profile_ref(profile));
-        take_profile(&server->settings, weir_profile_ref(settings_wanted(client, server)));
+        settings_take(&server->settings, weir_profile_ref(settings_wanted(client, server)));
     }
     weir_profile_unref(profile);
-}
-
-void settings_ask(struct server *server)
-{
-    struct weir_buffer out = {0};
-    struct weir_writer writer = weir_writer_to(&out);
-    size_t message = weir_message_begin(&writer, 'Q');
-    weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
-    settings_write_literal(&writer, server->destination->server_user);
-    custom_ask(server, &writer);
-    weir_write_string(&writer, ASK_STATE);
-    weir_message_end(&writer, message);
-    gather_begin(&server->router->to_server, &server->base.stream);
-    gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
-    weir_buffer_clear(&out);
-    weir_buffer_clear(&server->trouble);
-    server->unnamed_version = 0;
-    server->dirt &= (uint8_t) ~(DIRT_SETTINGS | DIRT_RESET);
-    server->pins_learned = 0;
-    server->sets = false;
-    server->unread = false;
-    take_profile(&server->learned, weir_profile_empty(server->router->profiles));
-    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_LEARN, NULL);
-    if (server->client != NULL)
-        weir_client_set_state(&server->client->base, WEIR_CLIENT_HELD);
-    gather_flush(&server->router->to_server);
-}
-
-static char *read_column(struct weir_reader *reader)
-{
-    uint32_t length = weir_read_u32(reader);
-    if (length == UINT32_MAX)
-        return weir_strdup("");
-    const uint8_t *bytes = weir_read_bytes(reader, length);
-    return bytes == NULL ? NULL : weir_strndup((const char *)bytes, length);
-}
-
-static uint8_t pin_of(const char *name)
-{
-    static const struct {
-        const char *name;
-        enum pin pin;
-    } pins[] = {
-        {":lock", PIN_ADVISORY_LOCK},
-        {":cursor", PIN_HELD_CURSOR},
-        {":listen", PIN_LISTEN},
-        {":temporary", PIN_TEMPORARY},
-    };
-    for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
-        if (strcmp(pins[i].name, name) == 0)
-            return pins[i].pin;
-    return 0;
-}
-
-void settings_on_row(struct server *server, const uint8_t *body, size_t length)
-{
-    struct weir_reader reader;
-    weir_reader_init(&reader, body, length);
-    uint16_t columns = weir_read_u16(&reader);
-    char *name = columns == 2 ? read_column(&reader) : NULL;
-    char *value = columns == 2 ? read_column(&reader) : NULL;
-    if (name != NULL && name[0] == ':')
-        server->pins_learned |= pin_of(name);
-    else if (name != NULL && value != NULL && server->learned != NULL)
-        take_profile(&server->learned, weir_profile_with(server->learned, name, value));
-    free(name);
-    free(value);
-}
-
-void settings_on_learned(struct server *server)
-{
-    const struct weir_profile *learned = server->learned;
-    struct client *client = server->client;
-    if (server->phase == SERVER_LEARNING)
-        return; /* that is what connect_query has left: destination_learned */
-    server->learned = NULL;
-    if (weir_buffer_length(&server->trouble) > 0 && client != NULL && custom_hide(server)) {
-        weir_profile_unref(learned);
-        server->dirt |= DIRT_SETTINGS;
-        weir_buffer_clear(&server->trouble);
-        return;
-    }
-    if (weir_buffer_length(&server->trouble) > 0 || client == NULL) {
-        /* What holds on the connection is not known: it must be reset before anybody gets it. */
-        weir_profile_unref(learned);
-        server->dirt |= DIRT_STATE;
-        server->unknown = client != NULL;
-        weir_buffer_clear(&server->trouble);
-        return;
-    }
-    pins_set(server, (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned);
-    if (server->pins != 0)
-        server->dirt |= DIRT_STATE;
-    take_profile(&server->settings, weir_profile_ref(learned));
-    /* What the client asked for at login and what is not set any more was RESET: on a direct
-     * connection that goes back to the value of the login. */
-    const struct weir_profile *settings = learned;
-    if (server->initial != NULL)
-        take_profile(&settings, settings_take_own(client, server->initial, learned));
-    for (uint32_t i = 0; i < client->startup->count; i++) {
-        const struct weir_setting *setting = &client->startup->settings[i];
-        if (weir_profile_value(settings, setting->name) == NULL)
-            take_profile(&settings, weir_profile_with(settings, setting->name, setting->value));
-    }
-    settings_change(client, settings);
 }

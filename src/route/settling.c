@@ -6,8 +6,6 @@
 
 #include "router.h"
 
-#define CLEAN_SETTINGS "RESET ALL; RESET SESSION AUTHORIZATION"
-
 static bool send_query(struct server *server, const char *sql, enum reply_purpose purpose)
 {
     struct weir_buffer out = {0};
@@ -69,8 +67,10 @@ void settling_begin(struct server *server, bool cancel)
     server->deadline = router->loop->now + (limit > 0 ? limit : 10 * WEIR_SEC);
     server_resume(server);
     mute(server);
-    if (server->farewell || server->pins & PIN_REPLICATION || !close_batch(server)) {
+    if (server->farewell || server->pins & (PIN_REPLICATION | PINS_LASTING) ||
+        !close_batch(server)) {
         binding_lose_server(server, server->pins & PIN_REPLICATION ? WEIR_REASON_REPLICATION_DONE
+                                    : server->pins & PINS_LASTING  ? WEIR_REASON_STATE_LASTS
                                                                    : WEIR_REASON_CLEAN_FAILED);
         return;
     }
@@ -86,6 +86,7 @@ static void finish(struct server *server)
     struct weir_router *router = server->router;
     pins_set(server, 0);
     server->dirt = 0;
+    effects_forget_unseen(server);
     server->discarded = false;
     server->sql_prepared = 0;
     server->deadline = 0;
@@ -100,8 +101,10 @@ static void finish(struct server *server)
 /* The reset has been answered: prepared statements are gone if it discarded them. */
 static void after_reset(struct server *server)
 {
-    if (server->discarded)
+    if (server->discarded) {
         statement_forget_server(server);
+        sequences_discarded(server);
+    }
     weir_profile_unref(server->settings);
     server->settings = weir_profile_empty(server->router->profiles);
     server->dirt = 0;
@@ -141,23 +144,27 @@ void settling_go_on(struct server *server)
         }
         __attribute__((fallthrough));
     case CLEAN_ROLLBACK:
-        server->clean_step = CLEAN_RESET;
+        server->clean_step = CLEAN_ASK;
         if (server->status != 'I') {
             binding_lose_server(server, WEIR_REASON_CLEAN_FAILED);
             return;
         }
+        __attribute__((fallthrough));
+    case CLEAN_ASK:
+        if (!session && (server->dirt & DIRT_STATE) == 0 && server->pins == 0 &&
+            server->dirt & DIRT_ASK) {
+            settings_ask(server); /* again, perhaps, without a name that may not be asked for */
+            return;
+        }
+        server->clean_step = CLEAN_RESET;
         if ((session || settings->server_reset_query_always) &&
             settings->server_reset_query[0] != '\0') {
             sent = send_query(server, settings->server_reset_query, PURPOSE_RESET);
             break;
         }
-        if (server->dirt & DIRT_STATE || server->pins != 0) {
+        if (server->dirt & DIRT_STATE || server->pins != 0 || (session && server->dirt != 0)) {
             server->discarded = true;
             sent = send_query(server, "DISCARD ALL", PURPOSE_RESET);
-            break;
-        }
-        if (server->dirt & DIRT_SETTINGS) {
-            sent = send_query(server, CLEAN_SETTINGS, PURPOSE_RESET);
             break;
         }
         server->clean_step = CLEAN_DRAIN;

@@ -12,12 +12,6 @@ static bool begins_with(const uint8_t *text, size_t length, const char *word)
     return length >= size && strncasecmp((const char *)text, word, size) == 0;
 }
 
-bool sql_is_word_byte(uint8_t byte)
-{
-    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
-           byte == '_' || byte >= 0x80;
-}
-
 /* TEMP or TEMPORARY as a word; columns called temperature are none. */
 static bool is_temporary(const uint8_t *text, size_t at, size_t length)
 {
@@ -47,17 +41,34 @@ static bool is_of_interest(const uint8_t *at)
         uint8_t first = at[i] | 0x20, second = at[i + 1] | 0x20, third = at[i + 2] | 0x20;
         any |= (uint8_t)(((first == 's') & (second == 'e') & (third == 't')) |
                          ((first == 't') & (second == 'e') & (third == 'm')) |
-                         ((first == 'a') & (second == 'd') & (third == 'v')));
+                         ((first == 'a') & (second == 'd') & (third == 'v')) |
+                         ((first == 'c') & (second == 'u') & (third == 'r')) |
+                         ((first == 'l') & (second == 'a') & (third == 's')) |
+                         ((first == 'n') & (second == 'e') & (third == 'x')));
     }
     return any != 0;
+}
+
+static unsigned read_setting(struct sql_walk *walk, size_t at)
+{
+    struct sql_setting setting = {.kind = SQL_ORDINARY};
+    unsigned mentions = sql_read_setting(walk, at, &setting);
+    bool seed =
+        mentions & SQL_SETS && setting.kind == SQL_ORDINARY && strcmp(setting.name, "seed") == 0;
+    return mentions | (seed ? SQL_SEED : 0u);
 }
 
 /* What a word that begins at `at` does. */
 static unsigned mention_at(struct sql_walk *walk, size_t at, unsigned known)
 {
     const uint8_t *text = walk->text;
-    struct sql_setting setting;
     switch (text[at] | 0x20) {
+    case 'c':
+        return begins_with(text + at, walk->length - at, "currval") ? SQL_CURRENT : 0;
+    case 'l':
+        return begins_with(text + at, walk->length - at, "lastval") ? SQL_CURRENT : 0;
+    case 'n':
+        return begins_with(text + at, walk->length - at, "nextval") ? SQL_SEQUENCE : 0;
     case 'a':
         return is_session_lock(text, at, walk->length) ? SQL_STATE : 0;
     case 't':
@@ -65,10 +76,14 @@ static unsigned mention_at(struct sql_walk *walk, size_t at, unsigned known)
     case 's':
         if (!begins_with(text + at, walk->length - at, "set"))
             return 0;
+        if (begins_with(text + at, walk->length - at, "setseed"))
+            return SQL_SEED;
+        if (begins_with(text + at, walk->length - at, "setval"))
+            return SQL_SEQUENCE;
         /* Another call tells nothing new. */
         if (walk->length - at > 3 && text[at + 3] == '_' && known & SQL_CUSTOM && known & SQL_STATE)
             return 0;
-        return sql_read_setting(walk, at, &setting);
+        return read_setting(walk, at);
     default:
         return 0;
     }

@@ -125,6 +125,7 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         running_note(server, body, length);
         if (mentions != 0)
             custom_mind(server, body, length, mentions, NULL);
+        effects_mind(server, sql_fingerprint(body, length));
         server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         gather_pass(&router->to_server, message, total);
         return STEP_MORE;
@@ -151,6 +152,8 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
     named = statement_make_name(
         client, name, statement_get(router, body, (size_t)(end - body), path != NULL ? path : ""));
     statement_add_name(client, named);
+    if (__builtin_expect(named->statement->mentions & SQL_CURRENT, 0))
+        sequences_asked(server);
     running_refer_to(server, named->statement);
     if (server->sql_prepared > 0) {
         /* The server knows names of SQL's PREPARE: whether this one is taken is for it to say. */
@@ -263,6 +266,8 @@ static enum step bind_unnamed(struct client *client, const struct bind_message *
     struct server *server = client->server;
     if (client->unnamed != NULL && __builtin_expect(client->unnamed->statement->mentions != 0, 0))
         mind_statement(server, client->unnamed->statement, bind);
+    if (client->unnamed != NULL)
+        effects_mind_statement(server, client->unnamed->statement);
     enum use use = unnamed_find_use(client);
     if (use == USE_HELD)
         return STEP_WAIT;
@@ -284,6 +289,7 @@ static enum step bind_named(struct client *client, const struct bind_message *bi
     struct prepared *copy = NULL;
     if (__builtin_expect(named->statement->mentions != 0, 0))
         mind_statement(server, named->statement, bind);
+    effects_mind_statement(server, named->statement);
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
         return STEP_WAIT;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "sql_text.h"
 #include "statement.h"
 
 enum step unnamed_parse(struct client *client, const uint8_t *message, uint32_t total)
@@ -36,6 +37,8 @@ enum step unnamed_parse(struct client *client, const uint8_t *message, uint32_t 
         unnamed->columns = 0;
         unnamed->referred = false;
     }
+    if (__builtin_expect(unnamed->statement->mentions & SQL_CURRENT, 0))
+        sequences_asked(server);
     client->unnamed_pending = true;
     server->portal_of_unnamed = false;
     server->unnamed_version = unnamed->version;

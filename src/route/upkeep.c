@@ -5,6 +5,8 @@
 
 /* A client that does not take its last words. */
 #define ENDING_LIMIT (5 * WEIR_SEC)
+/* A pinned client that did something may have no state any more: it is asked so often at most. */
+#define PIN_QUESTION WEIR_SEC
 
 static void tick_logins(struct weir_router *router)
 {
@@ -32,6 +34,9 @@ static void tick_resting(struct client *client, weir_usec now)
     else if (!(server->pins & PIN_REPLICATION) &&
              is_over(server->destination->settings.client_idle_timeout, server->idle_at, now))
         binding_end_client(client, WEIR_REASON_CLIENT_IDLE_TIMEOUT, NULL);
+    else if (server->pins & PINS_ASKED && server->unsampled > 0 &&
+             client->base.state == WEIR_CLIENT_ACTIVE && now - server->asked_at >= PIN_QUESTION)
+        settings_ask(server);
 }
 
 static void tick_running(struct client *client, weir_usec now)

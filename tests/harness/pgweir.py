@@ -19,6 +19,8 @@ DEFAULTS = {
     "log_stats": "off",
     "http_listen": "",
 }
+# A scripted server expects what clients say, and no questions of pgweir's own.
+SCRIPTED = {"state_learning": "off"}
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:exitcode=99:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
@@ -66,7 +68,8 @@ class Pgweir:
         self.log = os.path.join(self.folder, "log")
         self.host = "127.0.0.1"
         self.port = process.free_port()
-        self.settings = dict(DEFAULTS, listen_port=self.port, **settings)
+        scripted = SCRIPTED if os.environ.get("PGWEIR_SCRIPTED") else {}
+        self.settings = dict(DEFAULTS | scripted, listen_port=self.port, **settings)
         self.databases = dict(databases)
         self.users = users
         self.sections = sections

@@ -8,7 +8,7 @@ from harness import process, wire
 from harness.scripted import Scripted
 from harness.testing import cases
 
-QUESTION = "SELECT name, setting FROM pg_catalog.pg_settings"
+QUESTION = "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 SET_CONFIG = re.compile(r"set_config\(E'(\w+)',E'(.*?)',false\)")
 
 

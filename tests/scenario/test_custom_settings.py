@@ -9,7 +9,7 @@ from harness import wire
 from harness.scripted import Scripted
 from harness.testing import cases
 
-QUESTION = "SELECT name, setting FROM pg_catalog.pg_settings"
+QUESTION = "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 ASKED = re.compile(r"unnest\(ARRAY\[(.*?)\]\)")
 
 

@@ -49,7 +49,7 @@ def test_pool_timeout_of_a_pipeline():
 def test_who_goes_on_while_its_state_is_asked_for_waits_as_others(parameters):
     """What it sends before PostgreSQL has told what its transaction left behind is a request like any
     other: the one who has waited longer comes first, transaction after transaction."""
-    gate, order = Gate("SELECT name, setting FROM pg_catalog.pg_settings"), []
+    gate, order = Gate("SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"), []
 
     def answer(backend, sql):
         if sql.startswith(gate.word):

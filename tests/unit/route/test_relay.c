@@ -426,7 +426,12 @@ Test(relay, terminate_after_a_query_still_runs_it)
     world_until(world_is_quiet());
     struct fake_backend *backend = fake_postgres_find(&world.postgres, 0);
     cr_assert_not_null(strchr(backend->messages, 'Q'));
+    /* What it has left is known, and taken away for the next client. */
+    struct raw_client other;
+    client_open(&other);
+    exchange(&other, "Q select 1", "T D(select 1) C(SELECT 1) Z(I)");
     cr_assert_null(fake_texts_find(&backend->settings, "work_mem"));
+    client_close(&other);
     cr_assert_eq(world.postgres.opened, 1);
     world_close();
 }

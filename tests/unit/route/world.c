@@ -34,11 +34,14 @@ void world_open_as(const char *settings, const char *users)
                              "%s\n"
                              "pool_size = 1\n"
                              "max_overflow = 0\n"
+                             "%s"
                              "%s\n"
                              "[databases]\n"
                              "db = host=127.0.0.1 port=%d\n"
                              "other = host=127.0.0.1 port=%d\n",
                              strstr(settings, "auth_type") != NULL ? "" : "auth_type = trust",
+                             strstr(settings, "state_learning") != NULL ? ""
+                                                                        : "state_learning = off\n",
                              settings, world.postgres.port, world.postgres.port);
     char *problems = NULL, *warnings = NULL;
     struct weir_user_file *file = NULL;

@@ -1,0 +1,253 @@
+/* Which session state holds on a server connection. PostgreSQL is asked, by one question for all of it,
+ * when a text or a command tag suggests it or when the pool has not seen a text before (effects.h). What
+ * can be carried is the client's from then on, what cannot makes pins. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "settings.h"
+#include "sql_text.h"
+
+/* One question for all: the settings of the session, and a row for each kind of state that cannot be
+ * carried to another connection. What a transaction has of its own counts as set in the session for
+ * ever after; from PostgreSQL 16 on it cannot be RESET. */
+#define ASK_SETTINGS                                                                               \
+    "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings "                   \
+    "WHERE source = 'session' AND name NOT IN ('transaction_isolation', "                          \
+    "'transaction_read_only', 'transaction_deferrable', 'seed') UNION ALL "                        \
+    "SELECT 'role', pg_catalog.current_setting('role') "                                           \
+    "WHERE pg_catalog.current_setting('role') <> 'none' UNION ALL "                                \
+    "SELECT 'session_authorization', session_user::text WHERE session_user <> "
+
+#define ASK_STATE                                                                                  \
+    " UNION ALL SELECT ':lock', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_locks "               \
+    "WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) UNION ALL "                \
+    "SELECT ':cursor', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_cursors "                      \
+    "WHERE is_holdable) UNION ALL "                                                                \
+    "SELECT ':prepared', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements "        \
+    "WHERE pg_catalog.left(name, 7) <> 'pgweir.') UNION ALL "                                      \
+    "SELECT ':listen', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) "        \
+    "UNION ALL SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "      \
+    "(SELECT 1 FROM pg_catalog.pg_class "                                                          \
+    "WHERE relnamespace = pg_catalog.pg_my_temp_schema())"
+
+void settings_ask(struct server *server)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    size_t message = weir_message_begin(&writer, 'Q');
+    weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
+    settings_write_literal(&writer, server->destination->server_user);
+    custom_ask(server, &writer);
+    if (server->phase != SERVER_LEARNING)
+        custom_ask_functions(server, &writer);
+    weir_write_string(&writer, ASK_STATE);
+    weir_message_end(&writer, message);
+    gather_begin(&server->router->to_server, &server->base.stream);
+    gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    weir_buffer_clear(&server->trouble);
+    server->unnamed_version = 0;
+    server->unprompted = (server->dirt & DIRT_SETTINGS) == 0;
+    server->after_reset = (server->dirt & DIRT_RESET) != 0;
+    server->dirt &= (uint8_t) ~(DIRT_ASK | DIRT_RESET);
+    server->unsampled = 0;
+    server->asked_at = server->router->loop->now;
+    server->destination->counters.state_questions++;
+    server->pins_learned = 0;
+    server->sets = false;
+    server->unread = false;
+    settings_take(&server->learned, weir_profile_empty(server->router->profiles));
+    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_LEARN, NULL);
+    if (server->client != NULL)
+        weir_client_set_state(&server->client->base, WEIR_CLIENT_HELD);
+    gather_flush(&server->router->to_server);
+}
+
+static uint16_t pin_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum pin pin;
+    } pins[] = {
+        {":lock", PIN_ADVISORY_LOCK},    {":cursor", PIN_HELD_CURSOR},
+        {":prepared", PIN_SQL_PREPARED}, {":listen", PIN_LISTEN},
+        {":temporary", PIN_TEMPORARY},
+    };
+    for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
+        if (strcmp(pins[i].name, name) == 0)
+            return pins[i].pin;
+    return 0;
+}
+
+void settings_on_row(struct server *server, const uint8_t *body, size_t length)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, body, length);
+    uint16_t columns = weir_read_u16(&reader);
+    char *name = columns == 2 ? settings_read_column(&reader) : NULL;
+    char *value = columns == 2 ? settings_read_column(&reader) : NULL;
+    if (name != NULL && value != NULL && strcmp(name, ":custom") == 0)
+        custom_on_function(server, value);
+    else if (name != NULL && name[0] == ':')
+        server->pins_learned |= pin_of(name);
+    else if (name != NULL && value != NULL && server->learned != NULL)
+        settings_take(&server->learned, weir_profile_with(server->learned, name, value));
+    free(name);
+    free(value);
+}
+
+/* Whether the session has other settings than was known. A value that holds by itself need not be
+ * set in the session. */
+static bool are_new(const struct server *server, const struct weir_profile *learned)
+{
+    const struct weir_profile *known = server->settings;
+    for (uint32_t i = 0; i < learned->count; i++) {
+        const char *value = weir_profile_value(known, learned->settings[i].name);
+        if (value == NULL || strcmp(value, learned->settings[i].value) != 0)
+            return true;
+    }
+    for (uint32_t i = 0; i < known->count; i++) {
+        const struct weir_setting *setting = &known->settings[i];
+        const char *reported = weir_parameters_get(&server->base.parameters, setting->name);
+        if (weir_profile_value(learned, setting->name) == NULL &&
+            (reported == NULL || strcmp(reported, setting->value) != 0))
+            return true;
+    }
+    return false;
+}
+
+static void tell_surprise(struct server *server)
+{
+    struct weir_log_who who;
+    char peer[128];
+    const char *text;
+    size_t length;
+    server->destination->counters.state_surprises++;
+    running_text(server, &text, &length);
+    if (length > server->router->conf->track_statements)
+        length = server->router->conf->track_statements;
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_info(
+        &who, "state",
+        "the session has state that no text told of, from now on it is looked for after: %.*s",
+        (int)length, length > 0 ? text : "");
+}
+
+/* A setting of the client's login that is not set in the session: RESET has taken it away, which on a
+ * direct connection goes back to the value of the login; or the value that the client has holds on this
+ * connection by itself. */
+static const char *value_of_login(const struct server *server, const struct client *client,
+                                  const struct weir_setting *login)
+{
+    const char *value = weir_profile_value(client->settings, login->name);
+    const char *reported = weir_parameters_get(&server->base.parameters, login->name);
+    bool holds =
+        !server->after_reset && value != NULL && reported != NULL && strcmp(value, reported) == 0;
+    return holds ? value : login->value;
+}
+
+static void take_as_own(struct server *server, struct client *client,
+                        const struct weir_profile *learned)
+{
+    const struct weir_profile *settings = weir_profile_ref(learned);
+    if (server->initial != NULL)
+        settings_take(&settings, settings_take_own(client, server->initial, learned));
+    for (uint32_t i = 0; i < client->startup->count; i++) {
+        const struct weir_setting *setting = &client->startup->settings[i];
+        if (weir_profile_value(settings, setting->name) == NULL)
+            settings_take(&settings, weir_profile_with(settings, setting->name,
+                                                       value_of_login(server, client, setting)));
+    }
+    settings_change(client, settings);
+}
+
+static unsigned pins_of_reset(unsigned resets)
+{
+    static const struct {
+        enum sql_reset reset;
+        enum pin pin;
+    } rows[] = {
+        {SQL_RESETS_LOCKS, PIN_ADVISORY_LOCK},
+        {SQL_RESETS_CURSORS, PIN_HELD_CURSOR},
+        {SQL_RESETS_LISTEN, PIN_LISTEN},
+    };
+    unsigned pins = resets & SQL_RESETS_ALL ? ~(unsigned)PINS_LASTING : 0;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (resets & rows[i].reset)
+            pins |= rows[i].pin;
+    return pins;
+}
+
+/* RESET ALL leaves alone who the session is. */
+static const struct weir_profile *settings_after(const struct server *server, unsigned resets)
+{
+    const struct weir_profile *left = weir_profile_empty(server->router->profiles);
+    for (uint32_t i = 0; i < server->settings->count; i++) {
+        const struct weir_setting *setting = &server->settings->settings[i];
+        if (!(resets & SQL_RESETS_ALL) && settings_is_identity(setting->name))
+            settings_take(&left, weir_profile_with(left, setting->name, setting->value));
+    }
+    return left;
+}
+
+void settings_on_reset(struct server *server)
+{
+    struct client *client = server->client;
+    unsigned resets = server->resets;
+    server->resets = 0;
+    if (client == NULL) {
+        server->dirt |= DIRT_SETTINGS;
+        return;
+    }
+    pins_set(server, server->pins & ~pins_of_reset(resets));
+    if (server->pins == 0)
+        server->dirt &= (uint8_t)~DIRT_STATE;
+    if ((resets & (SQL_RESETS_SETTINGS | SQL_RESETS_ALL)) == 0)
+        return;
+    const struct weir_profile *left = settings_after(server, resets);
+    server->after_reset = true;
+    settings_take(&server->settings, weir_profile_ref(left));
+    take_as_own(server, client, left);
+    weir_profile_unref(left);
+    /* On this very connection, should the client stay, its settings of the login come back first. */
+    if (server->pins != 0)
+        weir_loop_defer(server->router->loop, &client->resume);
+}
+
+void settings_on_learned(struct server *server)
+{
+    struct client *client = server->client;
+    if (server->phase == SERVER_LEARNING)
+        return; /* that is what connect_query has left: destination_learned */
+    const struct weir_profile *learned = server->learned;
+    server->learned = NULL;
+    if (weir_buffer_length(&server->trouble) > 0) {
+        bool again = custom_hide(server);
+        weir_profile_unref(learned);
+        weir_buffer_clear(&server->trouble);
+        /* What holds on the connection is not known: it must be reset before anybody gets it. */
+        server->dirt |= again ? DIRT_SETTINGS : DIRT_STATE;
+        server->unknown = !again && client != NULL;
+        return;
+    }
+    unsigned pins = (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned;
+    bool fresh = are_new(server, learned) || (pins & ~(unsigned)server->pins) != 0;
+    /* A text that takes state away is worth a question, too. */
+    bool left = fresh || pins != server->pins;
+    if (server->unprompted || !left)
+        effects_learn(server, left);
+    else
+        effects_forget_unseen(server);
+    if (server->unprompted && fresh)
+        tell_surprise(server);
+    if ((server->pins_learned & PIN_SQL_PREPARED) == 0)
+        server->sql_prepared = 0;
+    else if (server->sql_prepared == 0)
+        server->sql_prepared = 1;
+    pins_set(server, pins);
+    if (pins != 0)
+        server->dirt |= DIRT_STATE;
+    settings_take(&server->settings, learned);
+    if (client != NULL)
+        take_as_own(server, client, learned);
+}
