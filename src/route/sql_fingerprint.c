@@ -43,9 +43,13 @@ static inline bool is_digit(uint8_t byte)
 
 static size_t end_of_string(const uint8_t *text, size_t length, size_t at)
 {
-    while (at < length && text[at] != '\'')
-        at++;
-    return at < length ? at + 1 : length;
+    for (; at < length; at++) {
+        bool doubled = at + 1 < length && text[at + 1] == '\'';
+        if (text[at] == '\'' && !doubled)
+            return at + 1;
+        at += text[at] == '\'';
+    }
+    return length;
 }
 
 static size_t end_of_number(const uint8_t *text, size_t length, size_t at)
