@@ -209,8 +209,8 @@ void settings_on_reset(struct server *server)
     settings_take(&server->settings, weir_profile_ref(left));
     take_as_own(server, client, left);
     weir_profile_unref(left);
-    /* On this very connection, should the client stay, its settings of the login come back first. */
-    if (server->pins != 0)
+    /* Its settings of the login come back at once, as on a direct connection: it is told of them. */
+    if (server->settings != settings_wanted(client, server))
         weir_loop_defer(server->router->loop, &client->resume);
 }
 
