@@ -9,7 +9,7 @@
 
 #include "weir/memory.h"
 
-char *weir_http_body_reserve(struct weir_http_body *body, size_t more)
+char *weir_http_body_grow(struct weir_http_body *body, size_t more)
 {
     uint8_t *place = body->broken ? NULL : weir_buffer_reserve(&body->bytes, more);
     body->broken = place == NULL;
@@ -28,6 +28,12 @@ void weir_http_put_bytes(struct weir_http_body *body, const char *bytes, size_t 
 void weir_http_put(struct weir_http_body *body, const char *text)
 {
     weir_http_put_bytes(body, text, strlen(text));
+}
+
+void weir_http_put_list(struct weir_http_body *body, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        weir_http_put(body, texts[i]);
 }
 
 void weir_http_putf(struct weir_http_body *body, const char *format, ...)
@@ -131,9 +137,14 @@ void weir_http_body_clear(struct weir_http_body *body)
 
 /* --- UTF-8 ----------------------------------------------------------------------------- */
 
-/* jansson knows what is well formed. */
+/* jansson knows what is well formed. Most names need not be shown to it. */
 static bool is_well_formed(const char *bytes, size_t length)
 {
+    size_t plain = 0;
+    while (plain < length && (unsigned char)bytes[plain] - 1U < 127)
+        plain++;
+    if (plain == length)
+        return true;
     json_t *string = json_stringn(bytes, length);
     json_decref(string);
     return string != NULL;

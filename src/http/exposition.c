@@ -4,37 +4,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "weir/memory.h"
 
-/* One page while it is written. */
-struct writer {
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+/* What a page needs if names are not very long. Otherwise it would be copied again and again while it
+ * grows, at its largest a megabyte in one turn of the loop. */
+#define OF_DAEMON ((size_t)32 * 1024)
+#define OF_POOL   ((size_t)16 * 1024)
+/* For the name of a family. */
+#define NAME_SIZE 96
+
+struct weir_http_writer {
     struct weir_http_body *body;
     const struct weir_http_shot *shot;
     bool open_metrics;
     char **labels;                      /* of each pool: database="...",user="..." */
-    char bounds[WEIR_HTTP_BUCKETS][48]; /* le="..." */
+    char bounds[WEIR_HTTP_BUCKETS][24]; /* le="..." */
+    size_t section, unit;               /* what is written next */
 };
 
 /* --- lines ----------------------------------------------------------------------------- */
 
 /* `name` without _total; `unit` NULL: none. */
-static void put_family(struct writer *writer, const char *name, const char *type, const char *unit,
-                       const char *help)
+static void put_family(struct weir_http_writer *writer, const char *name, const char *type,
+                       const char *unit, const char *help)
 {
     const char *suffix = !writer->open_metrics && strcmp(type, "counter") == 0 ? "_total" : "";
-    weir_http_putf(writer->body, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name,
-                   suffix, type);
+    weir_http_put_texts(writer->body, "# HELP ", name, suffix, " ", help, "\n# TYPE ", name, suffix,
+                        " ", type, "\n");
     if (writer->open_metrics && unit != NULL)
-        weir_http_putf(writer->body, "# UNIT %s %s\n", name, unit);
+        weir_http_put_texts(writer->body, "# UNIT ", name, " ", unit, "\n");
 }
 
 /* Everything up to the value. `labels` and `more` may be NULL. */
-static void put_name(const struct writer *writer, const char *name, const char *suffix,
+static void put_name(const struct weir_http_writer *writer, const char *name, const char *suffix,
                      const char *labels, const char *more)
 {
     size_t lengths[] = {strlen(name), strlen(suffix), labels != NULL ? strlen(labels) : 0,
@@ -59,7 +66,7 @@ static void put_name(const struct writer *writer, const char *name, const char *
     writer->body->bytes.end += (uint32_t)(at - begin);
 }
 
-static void put_count(const struct writer *writer, const char *name, const char *suffix,
+static void put_count(const struct weir_http_writer *writer, const char *name, const char *suffix,
                       const char *labels, const char *more, int64_t value)
 {
     put_name(writer, name, suffix, labels, more);
@@ -69,7 +76,7 @@ static void put_count(const struct writer *writer, const char *name, const char 
     weir_http_put_bytes(writer->body, "\n", 1);
 }
 
-static void put_time(const struct writer *writer, const char *name, const char *suffix,
+static void put_time(const struct weir_http_writer *writer, const char *name, const char *suffix,
                      const char *labels, const char *more, weir_usec value)
 {
     put_name(writer, name, suffix, labels, more);
@@ -77,20 +84,22 @@ static void put_time(const struct writer *writer, const char *name, const char *
     weir_http_put_bytes(writer->body, "\n", 1);
 }
 
-static void put_gauge(struct writer *writer, const char *name, const char *help, int64_t value)
+static void put_gauge(struct weir_http_writer *writer, const char *name, const char *help,
+                      int64_t value)
 {
     put_family(writer, name, "gauge", NULL, help);
     put_count(writer, name, "", NULL, NULL, value);
 }
 
-static void put_seconds(struct writer *writer, const char *name, const char *help, weir_usec value)
+static void put_seconds(struct weir_http_writer *writer, const char *name, const char *help,
+                        weir_usec value)
 {
     put_family(writer, name, "gauge", "seconds", help);
     put_time(writer, name, "", NULL, NULL, value);
 }
 
-static void put_histogram(const struct writer *writer, const char *name, const char *labels,
-                          const struct weir_http_histogram *histogram)
+static void put_histogram(const struct weir_http_writer *writer, const char *name,
+                          const char *labels, const struct weir_http_histogram *histogram)
 {
     for (int bucket = 0; bucket < WEIR_HTTP_BUCKETS; bucket++) {
         put_count(writer, name, "_bucket", labels, writer->bounds[bucket],
@@ -110,11 +119,12 @@ static bool is_duration(const char *name)
     return length > 5 && strcmp(name + length - 5, "_usec") == 0;
 }
 
-static char *counter_name(const char *prefix, const char *name)
+static void name_counter(char family[NAME_SIZE], const char *prefix, const char *name)
 {
+    weir_require(strlen(prefix) + strlen(name) + sizeof("seconds") <= NAME_SIZE);
+    char *end = stpcpy(stpcpy(family, prefix), name);
     if (is_duration(name))
-        return weir_format("%s%.*sseconds", prefix, (int)strlen(name) - 4, name);
-    return weir_format("%s%s", prefix, name);
+        stpcpy(end - strlen("usec"), "seconds");
 }
 
 /* The table says "..., microseconds" of what is shown in seconds. */
@@ -124,15 +134,15 @@ static char *counter_help(const char *name, const char *help)
     return unit == NULL ? weir_strdup(help) : weir_strndup(help, (size_t)(unit - help));
 }
 
-static void put_counter_family(struct writer *writer, const char *family, const char *name,
-                               const char *help)
+static void put_counter_family(struct weir_http_writer *writer, const char *family,
+                               const char *name, const char *help)
 {
     char *text = counter_help(name, help);
     put_family(writer, family, "counter", is_duration(name) ? "seconds" : NULL, text);
     free(text);
 }
 
-static void put_counter(const struct writer *writer, const char *family, const char *name,
+static void put_counter(const struct weir_http_writer *writer, const char *family, const char *name,
                         const char *labels, uint64_t value)
 {
     if (is_duration(name))
@@ -143,52 +153,52 @@ static void put_counter(const struct writer *writer, const char *family, const c
 
 static void put_daemon_counter(void *context, const char *name, const char *help, uint64_t value)
 {
-    struct writer *writer = context;
-    char *family = counter_name("pgweir_", name);
+    struct weir_http_writer *writer = context;
+    char family[NAME_SIZE];
+    name_counter(family, "pgweir_", name);
     put_counter_family(writer, family, name, help);
     put_counter(writer, family, name, NULL, value);
-    free(family);
-}
-
-/* The same counter of every pool: the offset of a field is that of its name in the table. */
-static void put_pool_counter(struct writer *writer, const char *name, const char *help,
-                             size_t offset)
-{
-    char *family = counter_name("pgweir_pool_", name);
-    put_counter_family(writer, family, name, help);
-    for (size_t i = 0; i < writer->shot->pool_count; i++) {
-        const char *counters = (const char *)&writer->shot->pools[i].counters;
-        uint64_t value;
-        memcpy(&value, counters + offset, sizeof(value));
-        put_counter(writer, family, name, writer->labels[i], value);
-    }
-    free(family);
 }
 
 /* What happens before a client has a pool. */
 static bool is_daemons_own(const char *name)
 {
     static const char *const names[] = {"client_connections", "cancels_ignored"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < COUNT(names); i++) {
         if (strcmp(names[i], name) == 0)
             return true;
     }
     return false;
 }
 
-static void put_pool_counters(struct writer *writer)
-{
-    static const struct {
-        const char *name, *help;
-        size_t offset;
-    } rows[] = {
+static const struct counter {
+    const char *name, *help;
+    size_t offset;
+} pool_counters[] = {
 #define WEIR_COUNTER(name, help) {#name, help, offsetof(struct weir_counters, name)},
 #include "weir/counters.def"
 #undef WEIR_COUNTER
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (!is_daemons_own(rows[i].name))
-            put_pool_counter(writer, rows[i].name, rows[i].help, rows[i].offset);
+};
+
+static size_t count_pool_counters(const struct weir_http_writer *writer)
+{
+    return COUNT(pool_counters);
+}
+
+/* The same counter of every pool. */
+static void put_pool_counter(struct weir_http_writer *writer, size_t unit)
+{
+    const struct counter *counter = &pool_counters[unit];
+    if (is_daemons_own(counter->name))
+        return;
+    char family[NAME_SIZE];
+    name_counter(family, "pgweir_pool_", counter->name);
+    put_counter_family(writer, family, counter->name, counter->help);
+    for (size_t i = 0; i < writer->shot->pool_count; i++) {
+        const char *counters = (const char *)&writer->shot->pools[i].counters;
+        uint64_t value;
+        memcpy(&value, counters + counter->offset, sizeof(value));
+        put_counter(writer, family, counter->name, writer->labels[i], value);
     }
 }
 
@@ -204,50 +214,71 @@ static const char *blame_word(enum weir_blame blame)
     return words[blame];
 }
 
-static void put_reason(const struct writer *writer, const char *family, const char *labels,
-                       int reason, uint64_t value)
+static void put_reason(const struct weir_http_writer *writer, const char *family,
+                       const char *labels, int reason, uint64_t value)
 {
     const struct weir_reason_row *row = weir_reason_row((enum weir_reason)reason);
-    char more[128];
-    snprintf(more, sizeof(more), "reason=\"%s\",blame=\"%s\"", row->name, blame_word(row->blame));
+    char more[NAME_SIZE + 64] = "reason=\"";
+    weir_require(strlen(row->name) < NAME_SIZE);
+    char *end = stpcpy(stpcpy(more + strlen(more), row->name), "\",blame=\"");
+    stpcpy(stpcpy(end, blame_word(row->blame)), "\"");
     put_count(writer, family, "_total", labels, more, (int64_t)value);
 }
 
-/* Of the daemon every row, so that the first of a kind is an increase; of pools what happened. */
-static void put_reasons(struct writer *writer)
+/* Every row, so that the first of a kind is an increase. */
+static void put_daemon_reasons(struct weir_http_writer *writer)
 {
     put_family(writer, "pgweir_closes", "counter", NULL,
                "Connections closed and clients refused, by reason and by who is to blame.");
     for (int reason = 0; reason < WEIR_REASON_COUNT; reason++)
         put_reason(writer, "pgweir_closes", NULL, reason,
                    writer->shot->daemon.counters->reasons[reason]);
-    put_family(writer, "pgweir_pool_closes", "counter", NULL,
-               "The same by pool; reasons that never occurred are left out.");
-    for (size_t i = 0; i < writer->shot->pool_count; i++) {
-        for (int reason = 0; reason < WEIR_REASON_COUNT; reason++) {
-            uint64_t value = writer->shot->pools[i].counters.reasons[reason];
-            if (value > 0)
-                put_reason(writer, "pgweir_pool_closes", writer->labels[i], reason, value);
-        }
+}
+
+/* The beginning of the family and one pool after the other: a pool can have them all. */
+static size_t count_pool_reasons(const struct weir_http_writer *writer)
+{
+    return writer->shot->pool_count + 1;
+}
+
+static void put_pool_reasons(struct weir_http_writer *writer, size_t unit)
+{
+    if (unit == 0) {
+        put_family(writer, "pgweir_pool_closes", "counter", NULL,
+                   "The same by pool; reasons that never occurred are left out.");
+        return;
+    }
+    size_t pool = unit - 1;
+    for (int reason = 0; reason < WEIR_REASON_COUNT; reason++) {
+        uint64_t value = writer->shot->pools[pool].counters.reasons[reason];
+        if (value > 0)
+            put_reason(writer, "pgweir_pool_closes", writer->labels[pool], reason, value);
     }
 }
 
 /* --- histograms ------------------------------------------------------------------------ */
 
-static void put_pool_histograms(struct writer *writer)
+/* Of each part its beginning, then one pool after the other: they are most of the page. */
+static size_t count_pool_histograms(const struct weir_http_writer *writer)
 {
-    for (int part = 0; part < WEIR_PART_COUNT; part++) {
-        char *name =
-            weir_format("pgweir_pool_%s_duration_seconds", weir_part_name((enum weir_part)part));
-        put_family(writer, name, "histogram", "seconds", weir_part_help((enum weir_part)part));
-        for (size_t i = 0; i < writer->shot->pool_count; i++)
-            put_histogram(writer, name, writer->labels[i], &writer->shot->pools[i].parts[part]);
-        free(name);
-    }
+    return WEIR_PART_COUNT * (writer->shot->pool_count + 1);
 }
 
-static void put_daemon_histogram(struct writer *writer, const char *name, const char *help,
-                                 const struct weir_histogram *full)
+static void put_pool_histogram(struct weir_http_writer *writer, size_t unit)
+{
+    enum weir_part part = (enum weir_part)(unit / (writer->shot->pool_count + 1));
+    size_t pool = unit % (writer->shot->pool_count + 1);
+    char *name = weir_format("pgweir_pool_%s_duration_seconds", weir_part_name(part));
+    if (pool == 0)
+        put_family(writer, name, "histogram", "seconds", weir_part_help(part));
+    else
+        put_histogram(writer, name, writer->labels[pool - 1],
+                      &writer->shot->pools[pool - 1].parts[part]);
+    free(name);
+}
+
+static void put_daemon_histogram(struct weir_http_writer *writer, const char *name,
+                                 const char *help, const struct weir_histogram *full)
 {
     struct weir_http_histogram thin;
     weir_http_thin(full, &thin);
@@ -255,7 +286,7 @@ static void put_daemon_histogram(struct writer *writer, const char *name, const 
     put_histogram(writer, name, NULL, &thin);
 }
 
-static void put_daemon_histograms(struct writer *writer)
+static void put_daemon_histograms(struct weir_http_writer *writer)
 {
     const struct weir_view_daemon *daemon = &writer->shot->daemon;
     for (int part = 0; part < WEIR_PART_COUNT; part++) {
@@ -335,7 +366,8 @@ static int64_t gauge_value(const struct gauge *gauge, const struct weir_http_poo
     return number;
 }
 
-static void put_pool_gauge(const struct writer *writer, const struct gauge *gauge, size_t pool)
+static void put_gauge_of(const struct weir_http_writer *writer, const struct gauge *gauge,
+                         size_t pool)
 {
     int64_t value = gauge_value(gauge, &writer->shot->pools[pool]);
     if (gauge->kind == TIME) {
@@ -348,19 +380,23 @@ static void put_pool_gauge(const struct writer *writer, const struct gauge *gaug
     }
 }
 
-static void put_pool_gauges(struct writer *writer)
+static size_t count_pool_gauges(const struct weir_http_writer *writer)
 {
-    for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
-        if (gauges[i].help != NULL)
-            put_family(writer, gauges[i].name, "gauge", gauges[i].kind == TIME ? "seconds" : NULL,
-                       gauges[i].help);
-        for (size_t pool = 0; pool < writer->shot->pool_count; pool++)
-            put_pool_gauge(writer, &gauges[i], pool);
-    }
+    return COUNT(gauges);
+}
+
+static void put_pool_gauge(struct weir_http_writer *writer, size_t unit)
+{
+    const struct gauge *gauge = &gauges[unit];
+    if (gauge->help != NULL)
+        put_family(writer, gauge->name, "gauge", gauge->kind == TIME ? "seconds" : NULL,
+                   gauge->help);
+    for (size_t pool = 0; pool < writer->shot->pool_count; pool++)
+        put_gauge_of(writer, gauge, pool);
 }
 
 /* Which limit holds the next client back. Pools where none does are left out. */
-static void put_pool_limits(struct writer *writer)
+static void put_pool_limits(struct weir_http_writer *writer, size_t unit)
 {
     put_family(writer, "pgweir_pool_held_back", "gauge", NULL,
                "1 with the limit that the next client of the pool would wait for.");
@@ -376,13 +412,13 @@ static void put_pool_limits(struct writer *writer)
 
 /* --- the daemon ------------------------------------------------------------------------ */
 
-static void put_build(struct writer *writer)
+static void put_build(struct weir_http_writer *writer)
 {
     put_family(writer, "pgweir_build_info", "gauge", NULL, "1, with the version as a label.");
     put_count(writer, "pgweir_build_info", "", NULL, "version=\"" WEIR_VERSION "\"", 1);
 }
 
-static void put_states(struct writer *writer)
+static void put_states(struct weir_http_writer *writer)
 {
     const struct weir_view_daemon *daemon = &writer->shot->daemon;
     put_gauge(writer, "pgweir_draining", "1 while it shuts down.", daemon->draining);
@@ -398,7 +434,7 @@ static void put_states(struct writer *writer)
     put_seconds(writer, "pgweir_uptime_seconds", "Since the start.", daemon->uptime);
 }
 
-static void put_totals(struct writer *writer)
+static void put_totals(struct weir_http_writer *writer)
 {
     const struct weir_view_daemon *daemon = &writer->shot->daemon;
     put_gauge(writer, "pgweir_clients", "Clients that are logged in.", daemon->clients);
@@ -431,7 +467,7 @@ static int64_t resident_bytes(void)
 }
 
 /* Names as every other program has them. */
-static void put_process(struct writer *writer)
+static void put_process(struct weir_http_writer *writer)
 {
     struct timespec spent = {0};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
@@ -461,79 +497,95 @@ static char *pool_labels(const struct weir_http_pool *pool)
     return labels;
 }
 
-static void print_bounds(struct writer *writer)
+/* "le=\"0.000064\"" to "le=\"67.108864\"": as many times as there are pages, so not by printf. */
+static void print_bounds(struct weir_http_writer *writer)
 {
     for (int bucket = 0; bucket < WEIR_HTTP_BUCKETS; bucket++) {
         weir_usec bound = weir_http_bound(bucket);
-        snprintf(writer->bounds[bucket], sizeof(writer->bounds[bucket]),
-                 "le=\"%" PRId64 ".%06" PRId64 "\"", bound / WEIR_SEC, bound % WEIR_SEC);
+        char *at = stpcpy(writer->bounds[bucket], "le=\"");
+        for (weir_usec unit = 10 * WEIR_SEC; unit > 0; unit /= 10) {
+            if (unit < 10 * WEIR_SEC || bound >= unit)
+                *at++ = (char)('0' + bound / unit % 10);
+            if (unit == WEIR_SEC)
+                *at++ = '.';
+        }
+        stpcpy(at, "\"");
     }
 }
 
-void weir_http_expose(const struct weir_http_shot *shot, enum weir_http_format format,
-                      struct weir_http_body *body)
+static size_t one(const struct weir_http_writer *writer)
 {
-    struct writer writer = {
-        .body = body, .shot = shot, .open_metrics = format == WEIR_HTTP_OPENMETRICS};
-    writer.labels = weir_alloc((shot->pool_count + 1) * sizeof(*writer.labels));
-    for (size_t i = 0; i < shot->pool_count; i++)
-        writer.labels[i] = pool_labels(&shot->pools[i]);
-    print_bounds(&writer);
-    put_build(&writer);
-    put_states(&writer);
-    put_totals(&writer);
-    put_process(&writer);
-    weir_counters_walk(shot->daemon.counters, put_daemon_counter, &writer);
-    put_daemon_histograms(&writer);
-    put_pool_gauges(&writer);
-    put_pool_limits(&writer);
-    put_pool_counters(&writer);
-    put_reasons(&writer);
-    put_pool_histograms(&writer);
-    if (writer.open_metrics)
-        weir_http_put(body, "# EOF\n");
-    for (size_t i = 0; i < shot->pool_count; i++)
-        free(writer.labels[i]);
-    free(writer.labels);
+    return 1;
 }
 
-/* --- negotiation ----------------------------------------------------------------------- */
+static void put_end(struct weir_http_writer *writer, size_t unit)
+{
+    if (writer->open_metrics)
+        weir_http_put(writer->body, "# EOF\n");
+}
+
+/* What follows what is of the daemon. A unit is written at once: some 30 kB at most. */
+static const struct section {
+    size_t (*count)(const struct weir_http_writer *writer);
+    void (*put)(struct weir_http_writer *writer, size_t unit);
+} sections[] = {
+    {count_pool_gauges, put_pool_gauge},         {one, put_pool_limits},
+    {count_pool_counters, put_pool_counter},     {count_pool_reasons, put_pool_reasons},
+    {count_pool_histograms, put_pool_histogram}, {one, put_end},
+};
+
+struct weir_http_writer *weir_http_expose(const struct weir_http_shot *shot,
+                                          enum weir_http_format format, struct weir_http_body *body)
+{
+    struct weir_http_writer *writer = weir_alloc(sizeof(*writer));
+    writer->body = body;
+    writer->shot = shot;
+    writer->open_metrics = format == WEIR_HTTP_OPENMETRICS;
+    weir_http_body_reserve(body, OF_DAEMON + shot->pool_count * OF_POOL);
+    writer->labels = weir_alloc((shot->pool_count + 1) * sizeof(*writer->labels));
+    for (size_t i = 0; i < shot->pool_count; i++)
+        writer->labels[i] = pool_labels(&shot->pools[i]);
+    print_bounds(writer);
+    put_build(writer);
+    put_states(writer);
+    put_totals(writer);
+    put_process(writer);
+    weir_counters_walk(shot->daemon.counters, put_daemon_counter, writer);
+    put_daemon_reasons(writer);
+    put_daemon_histograms(writer);
+    return writer;
+}
+
+bool weir_http_expose_more(struct weir_http_writer *writer, size_t most)
+{
+    size_t begin = weir_buffer_length(&writer->body->bytes);
+    while (writer->section < COUNT(sections)) {
+        const struct section *section = &sections[writer->section];
+        if (writer->unit == section->count(writer)) {
+            writer->section++;
+            writer->unit = 0;
+            continue;
+        }
+        if (writer->body->broken || weir_buffer_length(&writer->body->bytes) - begin >= most)
+            return writer->body->broken;
+        section->put(writer, writer->unit++);
+    }
+    return true;
+}
+
+void weir_http_writer_destroy(struct weir_http_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    for (size_t i = 0; i < writer->shot->pool_count; i++)
+        free(writer->labels[i]);
+    free(writer->labels);
+    free(writer);
+}
 
 const char *weir_http_format_type(enum weir_http_format format)
 {
     return format == WEIR_HTTP_OPENMETRICS
                ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                : "text/plain; version=0.0.4; charset=utf-8";
-}
-
-/* The quality of one element of the list, 0 to 1. */
-static double quality(const char *element, size_t length)
-{
-    const char *q = memmem(element, length, "q=", 2);
-    return q == NULL ? 1 : strtod(q + 2, NULL);
-}
-
-static bool names_version_of_another(const char *element, size_t length)
-{
-    const char *version = memmem(element, length, "version=", 8);
-    return version != NULL && strncmp(version + 8, "1.", 2) != 0;
-}
-
-enum weir_http_format weir_http_negotiate(const char *accept)
-{
-    static const char wanted[] = "application/openmetrics-text";
-    static const char plain[] = "text/plain";
-    double open_metrics = 0;
-    double text = 0;
-    while (accept != NULL && *accept != '\0') {
-        accept += strspn(accept, ", \t");
-        size_t length = strcspn(accept, ",");
-        if (strncasecmp(accept, wanted, strlen(wanted)) == 0 &&
-            !names_version_of_another(accept, length) && quality(accept, length) > open_metrics)
-            open_metrics = quality(accept, length);
-        else if (strncasecmp(accept, plain, strlen(plain)) == 0 && quality(accept, length) > text)
-            text = quality(accept, length);
-        accept += length;
-    }
-    return open_metrics > 0 && open_metrics >= text ? WEIR_HTTP_OPENMETRICS : WEIR_HTTP_PROMETHEUS;
 }

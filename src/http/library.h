@@ -18,9 +18,11 @@
     MICROHTTPD(get_timeout)                                                                        \
     MICROHTTPD(lookup_connection_value)                                                            \
     MICROHTTPD(queue_response)                                                                     \
+    MICROHTTPD(resume_connection)                                                                  \
     MICROHTTPD(run)                                                                                \
     MICROHTTPD(start_daemon)                                                                       \
-    MICROHTTPD(stop_daemon)
+    MICROHTTPD(stop_daemon)                                                                        \
+    MICROHTTPD(suspend_connection)
 
 #define MICROHTTPD_POINTER(name) __typeof__(&MHD_##name) name;
 struct microhttpd {

@@ -18,47 +18,72 @@
 /* From its beginning, or from the end of the answer before, to the end of an answer. The library's
  * own limit counts silence only, so that a byte now and then would keep a connection for ever. */
 #define REQUEST_SECONDS 10
-/* For the request line and headers. */
-#define REQUEST_MEMORY ((size_t)16 * 1024)
+/* For the request line and headers, and for the headers of the answer. The library clears it for every
+ * request. */
+#define REQUEST_MEMORY ((size_t)8 * 1024)
 #define BACKLOG        64
+/* What the kernel keeps of an answer (it doubles the figure): so much of a large one is copied in a
+ * turn of the loop. */
+#define SEND_BUFFER (64 * 1024)
+/* Answers with a page that are given in one turn of the loop. */
+#define PAGES_PER_TURN 16
 
 /* How often connections are looked at. */
 #define LOOK_SECONDS 0.1
 
+enum connection_state {
+    READING,  /* a request, or nothing */
+    ASKED,    /* a request is there */
+    WAITING,  /* for a page to be made, or for its turn; the library leaves it alone */
+    ADMITTED, /* it was its turn: it is about to be answered */
+};
+
 struct weir_http_connection {
     struct weir_list link;
+    struct weir_list turn; /* weir_http.waiting */
+    struct MHD_Connection *library;
     int fd;
+    enum connection_state state;
+    struct weir_http_wish wish; /* while it waits */
     weir_usec deadline;
-    bool answering;
     bool ended; /* the peer had left at the last look already */
 };
 
-/* --- the library and the loop ---------------------------------------------------------- */
-
-static void arm_timeout(struct weir_http *http)
+static void become(struct weir_http *http, struct weir_http_connection *connection,
+                   enum connection_state state)
 {
-    MHD_UNSIGNED_LONG_LONG milliseconds = 0;
-    ev_timer_stop(http->loop->ev, &http->timeout);
-    if (microhttpd.get_timeout(http->daemon, &milliseconds) != MHD_YES)
-        return;
-    ev_timer_set(&http->timeout, (double)milliseconds / 1000., 0.);
-    ev_timer_start(http->loop->ev, &http->timeout);
+    weir_list_remove_if_linked(&connection->turn);
+    if (state == WAITING)
+        weir_list_push_back(&http->waiting, &connection->turn);
+    connection->state = state;
 }
 
-static void run(struct weir_http *http)
+static struct weir_http_connection *own_connection(struct MHD_Connection *library)
 {
-    microhttpd.run(http->daemon);
-    arm_timeout(http);
+    return microhttpd.get_connection_info(library, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+        ->socket_context;
+}
+
+/* --- the library and the loop ---------------------------------------------------------- */
+
+/* It has no time-outs of its own here, only work that it left for its next run. */
+static bool is_library_pending(struct weir_http *http)
+{
+    MHD_UNSIGNED_LONG_LONG milliseconds = 0;
+    return microhttpd.get_timeout(http->daemon, &milliseconds) == MHD_YES;
+}
+
+static void plan(struct weir_http *http)
+{
+    if (!weir_list_is_empty(&http->waiting) || is_library_pending(http))
+        weir_loop_defer_to_next_turn(http->loop, &http->work);
 }
 
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 {
-    run(watcher->data);
-}
-
-static void on_timeout(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    run(timer->data);
+    struct weir_http *http = watcher->data;
+    microhttpd.run(http->daemon);
+    plan(http);
 }
 
 static void on_accept(void *context, int fd, const struct weir_address *peer)
@@ -66,7 +91,63 @@ static void on_accept(void *context, int fd, const struct weir_address *peer)
     struct weir_http *http = context;
     /* Closes it when there are too many, also from this peer. */
     if (microhttpd.add_connection(http->daemon, fd, &peer->any, peer->length) == MHD_YES)
-        arm_timeout(http);
+        plan(http);
+}
+
+/* --- turns ----------------------------------------------------------------------------- */
+
+/* Whether one more page may be given in this turn of the loop. */
+static bool take_turn(struct weir_http *http, struct weir_http_wish wish)
+{
+    if (http->turn != http->loop->turns) {
+        http->turn = http->loop->turns;
+        http->given = 0;
+    }
+    if (http->given >= PAGES_PER_TURN || !weir_http_page_prepare(&http->pages, wish))
+        return false;
+    http->given++;
+    return true;
+}
+
+bool weir_http_admit(struct weir_http *http, struct MHD_Connection *library,
+                     struct weir_http_wish wish)
+{
+    struct weir_http_connection *connection = own_connection(library);
+    if (connection->state == ADMITTED)
+        return true;
+    /* Not before those who came earlier. */
+    if (weir_list_is_empty(&http->waiting) && take_turn(http, wish))
+        return true;
+    connection->wish = wish;
+    become(http, connection, WAITING);
+    microhttpd.suspend_connection(library);
+    return false;
+}
+
+/* Returns whether any were. */
+static bool admit_waiting(struct weir_http *http)
+{
+    bool any = false;
+    weir_list_for_safe(link, &http->waiting) {
+        struct weir_http_connection *connection =
+            weir_container_of(link, struct weir_http_connection, turn);
+        if (!take_turn(http, connection->wish))
+            continue;
+        become(http, connection, ADMITTED);
+        microhttpd.resume_connection(connection->library);
+        any = true;
+    }
+    return any;
+}
+
+/* After everything else in a turn. */
+static void on_work(struct weir_task *task)
+{
+    struct weir_http *http = weir_container_of(task, struct weir_http, work);
+    weir_http_pages_go_on(&http->pages);
+    if (admit_waiting(http) || is_library_pending(http))
+        microhttpd.run(http->daemon);
+    plan(http);
 }
 
 /* --- deadlines ------------------------------------------------------------------------- */
@@ -85,7 +166,8 @@ static void begin_request(struct weir_http *http, struct weir_http_connection *c
  * and so misses the end of a peer whose last bytes and end came together. */
 static bool has_left(struct weir_http_connection *connection, const struct pollfd *poll)
 {
-    bool left = (poll->revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0 && !connection->answering;
+    bool left =
+        (poll->revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0 && connection->state == READING;
     bool before = connection->ended;
     connection->ended = left;
     return left && before;
@@ -118,10 +200,12 @@ static void on_look(struct ev_loop *ev, ev_timer *timer, int events)
             break;
         polls[count++] = (struct pollfd){.fd = connection->fd, .events = POLLRDHUP};
     }
-    if (count == 0)
+    if (count == 0) {
         ev_timer_stop(ev, timer);
-    else if (poll(polls, count, 0) >= 0)
+        weir_http_pages_forget(&http->pages);
+    } else if (poll(polls, count, 0) >= 0) {
         end_those_overdue(http, polls, count);
+    }
 }
 
 static void on_connection(void *context, struct MHD_Connection *library, void **own,
@@ -131,25 +215,23 @@ static void on_connection(void *context, struct MHD_Connection *library, void **
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         struct weir_http_connection *connection = *own;
         weir_list_remove_if_linked(&connection->link);
+        weir_list_remove_if_linked(&connection->turn);
         free(connection);
         return;
     }
+    static const int send_buffer = SEND_BUFFER;
     struct weir_http_connection *connection = weir_alloc(sizeof(*connection));
+    connection->library = library;
     connection->fd =
         microhttpd.get_connection_info(library, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    setsockopt(connection->fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
     *own = connection;
     begin_request(http, connection);
 }
 
-static struct weir_http_connection *own_connection(struct MHD_Connection *library)
+void weir_http_note_request(struct weir_http *http, struct MHD_Connection *library)
 {
-    return microhttpd.get_connection_info(library, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-        ->socket_context;
-}
-
-void weir_http_note_request(struct MHD_Connection *library)
-{
-    own_connection(library)->answering = true;
+    become(http, own_connection(library), ASKED);
 }
 
 static void on_completed(void *context, struct MHD_Connection *library, void **request,
@@ -158,7 +240,7 @@ static void on_completed(void *context, struct MHD_Connection *library, void **r
     struct weir_http_connection *connection = own_connection(library);
     if (connection == NULL)
         return;
-    connection->answering = false;
+    become(context, connection, READING);
     connection->ended = false;
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
         begin_request(context, connection);
@@ -263,12 +345,12 @@ static struct MHD_Daemon *start_library(struct weir_http *http)
 {
     if (!microhttpd_load())
         return NULL;
-    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
     return microhttpd.start_daemon(
         flags, 0, NULL, NULL, weir_http_answer, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
         http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_PEER,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, REQUEST_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
@@ -283,9 +365,6 @@ static void watch(struct weir_http *http)
     ev_set_priority(&http->readable, EV_MINPRI);
     http->readable.data = http;
     ev_io_start(http->loop->ev, &http->readable);
-    ev_init(&http->timeout, on_timeout);
-    ev_set_priority(&http->timeout, EV_MINPRI);
-    http->timeout.data = http;
     ev_init(&http->look, on_look);
     http->look.repeat = LOOK_SECONDS;
     http->look.data = http;
@@ -296,8 +375,10 @@ struct weir_http *weir_http_create(struct weir_loop *loop, const struct weir_rou
 {
     struct weir_http *http = weir_alloc(sizeof(*http));
     http->loop = loop;
-    http->router = router;
     weir_list_init(&http->connections);
+    weir_list_init(&http->waiting);
+    weir_http_pages_init(&http->pages, loop, router);
+    http->work.run = on_work;
     for (int i = 0; i < WEIR_HTTP_PLACES; i++)
         weir_list_init(&http->listeners[i]);
     http->daemon = start_library(http);
@@ -320,9 +401,13 @@ void weir_http_destroy(struct weir_http *http)
     for (int i = 0; i < WEIR_HTTP_PLACES; i++)
         weir_listen_close_all(&http->listeners[i]);
     ev_io_stop(http->loop->ev, &http->readable);
-    ev_timer_stop(http->loop->ev, &http->timeout);
     ev_timer_stop(http->loop->ev, &http->look);
-    weir_http_forget_answers(http);
+    weir_task_cancel(&http->work);
+    weir_http_pages_forget(&http->pages);
+    /* The library does not stop while it leaves connections alone. */
+    weir_list_for(link, &http->waiting)
+        microhttpd.resume_connection(
+            weir_container_of(link, struct weir_http_connection, turn)->library);
     microhttpd.stop_daemon(http->daemon);
     free(http);
 }

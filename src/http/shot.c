@@ -115,18 +115,31 @@ static void add_pool(struct weir_http_pool *sum, const struct weir_view_pool *ro
 
 /* --- all of them ----------------------------------------------------------------------- */
 
+/* Cleared one by one: for all that there may be that would be most of the work with a few. */
+static struct weir_http_pool *append_pool(struct weir_http_shot *shot)
+{
+    if (shot->pool_count == shot->capacity) {
+        size_t capacity = shot->capacity == 0 ? 4 : shot->capacity * 2;
+        struct weir_http_pool *more = reallocarray(shot->pools, capacity, sizeof(*shot->pools));
+        weir_require(more != NULL);
+        shot->pools = more;
+        shot->capacity = capacity;
+    }
+    struct weir_http_pool *pool = &shot->pools[shot->pool_count++];
+    *pool = (struct weir_http_pool){0};
+    return pool;
+}
+
 void weir_http_shot_add(struct weir_http_shot *shot, const struct weir_view_pool *row)
 {
-    if (shot->pools == NULL)
-        shot->pools = weir_alloc((WEIR_HTTP_POOLS + 1) * sizeof(*shot->pools));
     shot->failing += row->counts.failing;
     if (shot->pool_count < WEIR_HTTP_POOLS) {
-        copy_pool(&shot->pools[shot->pool_count++], row);
+        copy_pool(append_pool(shot), row);
         return;
     }
-    struct weir_http_pool *others = &shot->pools[WEIR_HTTP_POOLS];
+    struct weir_http_pool *others =
+        shot->left_out == 0 ? append_pool(shot) : &shot->pools[WEIR_HTTP_POOLS];
     if (shot->left_out++ == 0) {
-        shot->pool_count++;
         others->database = weir_strdup(WEIR_HTTP_OTHERS);
         others->user = weir_strdup(WEIR_HTTP_OTHERS);
     }

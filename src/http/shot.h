@@ -43,7 +43,7 @@ struct weir_http_pool {
 struct weir_http_shot {
     struct weir_view_daemon daemon; /* its pointers are good until the router does anything */
     struct weir_http_pool *pools;
-    size_t pool_count;
+    size_t pool_count, capacity;
     size_t left_out; /* so many are added up in the last one */
     int failing;     /* pools that cannot connect */
 };

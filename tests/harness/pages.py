@@ -9,16 +9,22 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 ESCAPED = re.compile(r"\\(.)")
 
 
-def get(port, path="/", method="GET", host="127.0.0.1", **headers):
-    """(status, headers, body as text)."""
+def fetch(port, path="/", method="GET", host="127.0.0.1", **headers):
+    """(status, headers, body as it came)."""
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request(method, path, headers={name.replace("_", "-"): value
                                                   for name, value in headers.items()})
         answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode()
+        return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def get(port, path="/", method="GET", host="127.0.0.1", **headers):
+    """(status, headers, body as text)."""
+    code, found, body = fetch(port, path, method, host, **headers)
+    return code, found, body.decode()
 
 
 def status(port):

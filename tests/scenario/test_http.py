@@ -1,6 +1,7 @@
 """Metrics and the status page: what they say, where they listen, and what bad requests do to them."""
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import time
 from common import Gate, in_background, pooled
 
 from harness import pages, pgweir, process, wire
-from harness.pages import get, metrics, status
+from harness.pages import fetch, get, metrics, status
 from harness.scripted import Scripted
 from harness.testing import Skip, cases, timeout
 
@@ -218,6 +219,149 @@ def test_open_metrics():
             if kind == "counter":
                 assert any(sample == name + "_total" for sample in page.names()) or name == "pgweir_pool_closes", name
         assert all(name in plain.helps for name in plain.types)
+
+
+PROMETHEUS = {"Accept": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+              "Accept_Encoding": "gzip"}
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
+
+
+@contextlib.contextmanager
+def served_large(pools):
+    """(daemon, port) with so many pools, each with a client."""
+    with Scripted() as server, contextlib.ExitStack() as stack:
+        port = process.free_port()
+        with pgweir.Pgweir({"*": server.dsn() + " dbname=one"}, http_listen=port, pool_size=1,
+                           log_level="warning") as daemon, stack:
+            for number in range(pools):
+                stack.enter_context(daemon.client(database=f"d{number}")).value("select 1")
+            yield daemon, port
+
+
+@cases(metrics=("/metrics", {}), open_metrics=("/metrics", {"Accept": PROMETHEUS["Accept"]}), page=("/", {}),
+       data=("/status.json", {}))
+def test_gzip_is_the_same_page(path, more):
+    with served() as (_, daemon, port), daemon.client() as client:
+        client.value("select 1")
+
+        def both():
+            """Those of one moment: the plain one is kept as long as the other."""
+            code, headers, body = fetch(port, path, Accept_Encoding="gzip", **more)
+            assert code == 200 and headers["Content-Encoding"] == "gzip" and headers["Vary"] == "Accept, Accept-Encoding"
+            assert int(headers["Content-Length"]) == len(body)
+            code, plain_headers, plain = fetch(port, path, **more)
+            assert code == 200 and "Content-Encoding" not in plain_headers
+            assert plain_headers["Vary"] == headers["Vary"] and plain_headers["Content-Type"] == headers["Content-Type"]
+            assert len(body) < len(plain) / 2, (len(body), len(plain))
+            return gzip.decompress(body) == plain
+        process.wait_until(both, "both of one moment")
+
+
+@cases(none=None, other="deflate, br", refused="gzip;q=0", refused_more="gzip;q=0.000, *", any="*", less="identity, gzip;q=0.5",
+       empty="", commas=",,,", bad="gzip;q=banana", bad_number="gzip;q=1.5", garbage="\xff\xfe;;=\"gzip", long="x" * 3000)
+def test_who_does_not_ask_for_gzip(value):
+    with served() as (_, _, port):
+        more = {} if value is None else {"Accept_Encoding": value}
+        for path, start in (("/metrics", b"# help "), ("/", b"<!doctype html>"), ("/status.json", b"{")):
+            code, headers, body = fetch(port, path, **more)
+            assert code == 200 and "Content-Encoding" not in headers, headers
+            assert body.lower().startswith(start), body[:100]
+
+
+def test_gzip_and_head():
+    with served() as (_, _, port):
+        def same():
+            code, headers, body = fetch(port, "/metrics", "HEAD", **PROMETHEUS)
+            assert code == 200 and body == b"" and headers["Content-Encoding"] == "gzip"
+            assert headers["Content-Type"].startswith("application/openmetrics-text")
+            return int(headers["Content-Length"]) == len(fetch(port, "/metrics", **PROMETHEUS)[2])
+        process.wait_until(same, "the length of the same page")
+
+
+def test_short_answers_are_not_compressed():
+    with served() as (_, _, port):
+        for path in ("/healthz", "/readyz", "/nowhere"):
+            assert "Content-Encoding" not in fetch(port, path, **PROMETHEUS)[1]
+        assert re.match(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$",
+                        fetch(port, "/metrics")[1]["Date"])
+
+
+def test_a_scrape_is_not_old():
+    """However many ask, a third of a second later everybody sees what happened."""
+    with served() as (_, daemon, port), daemon.client() as client:
+        done = threading.Event()
+
+        def scrape():
+            while not done.is_set():
+                fetch(port, "/metrics", **PROMETHEUS)
+        threads = [threading.Thread(target=scrape, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(1, 6):
+            client.value("select 1")
+            time.sleep(0.3)
+            page = pages.Metrics(gzip.decompress(fetch(port, "/metrics", **PROMETHEUS)[2]).decode())
+            assert page.value("pgweir_transactions_total") == number
+            assert page.value("pgweir_transactions_total") == metrics(port).value("pgweir_transactions_total")
+        done.set()
+        for thread in threads:
+            thread.join(10)
+
+
+def read_answer(stream):
+    """(headers, body) of one answer on a kept connection."""
+    assert stream.readline().startswith(b"HTTP/1.1 200 ")
+    headers = {}
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.decode().partition(": ")
+        headers[name] = value.strip()
+    return headers, stream.read(int(headers["Content-Length"]))
+
+
+@timeout(60)
+def test_many_wait_for_one_large_page():
+    """All that may connect ask at the same time, three times in a row, some for another page; it is made
+    in slices, and traffic goes on meanwhile."""
+    with served_large(120) as (daemon, port), daemon.client(database="d0") as client, contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(32)]
+        streams = [stack.enter_context(peer.makefile("rb")) for peer in peers]
+        other = REQUEST.replace(b"/metrics", b"/status.json")
+        for number, peer in enumerate(peers):
+            peer.sendall((other if number % 8 == 7 else REQUEST) * 3)
+        assert client.value("select 1") == "select 1"
+        for number, stream in enumerate(streams):
+            for _ in range(3):
+                headers, body = read_answer(stream)
+                assert headers["Content-Encoding"] == "gzip"
+                text = gzip.decompress(body).decode()
+                if number % 8 == 7:
+                    assert len(json.loads(text)["pools"]) == 120
+                else:
+                    assert text.count("\npgweir_pool_size{") == 120
+
+
+@timeout(60)
+def test_who_leaves_while_the_page_is_made():
+    with served_large(60) as (daemon, port):
+        before = daemon.descriptors()
+        for number in range(60):
+            with socket.create_connection(("127.0.0.1", port), 10) as peer:
+                peer.sendall(REQUEST)
+                time.sleep(number % 7 / 1000)
+        process.wait_until(lambda: daemon.descriptors() <= before, "they are gone")
+        assert len(pages.Metrics(gzip.decompress(fetch(port, "/metrics", **PROMETHEUS)[2]).decode()).of("pgweir_pool_size")) == 60
+
+
+@timeout(60)
+def test_it_ends_while_a_page_is_made():
+    with served_large(60) as (daemon, port), contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(20)]
+        for peer in peers:
+            peer.sendall(REQUEST * 50)
+        peers[0].recv(1)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_exit()
 
 
 def promtool(*arguments, **more):
@@ -592,7 +736,7 @@ def test_a_storm_of_garbage_during_traffic():
             draw = random.Random(number)
             parts = [b"GET ", b"HEAD ", b"/", b"/metrics", b" HTTP/1.1\r\n", b"Host: x\r\n", b"\r\n", b"\r\n\r\n", b":",
                      b"Accept: application/openmetrics-text;q=", b"Transfer-Encoding: chunked\r\n", b"%00", b"%zz",
-                     b"Connection: keep-alive\r\n", b"Content-Length: 99999999999999999999\r\n", b"Cookie: =;\"\r\n", b"?&=;"]
+                     b"Accept-Encoding: gzip\r\n", b"Accept-Encoding: gzip;q=", b"Connection: keep-alive\r\n", b"Content-Length: 99999999999999999999\r\n", b"Cookie: =;\"\r\n", b"?&=;"]
             while not done.is_set():
                 text = b"".join(draw.choice(parts) if draw.random() < 0.9 else draw.randbytes(draw.randint(1, 30))
                                 for _ in range(draw.randint(1, 30)))

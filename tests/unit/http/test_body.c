@@ -29,6 +29,32 @@ Test(body, numbers)
     cr_assert_str_eq(take(&body), "0 18446744073709551615 -7x");
 }
 
+Test(body, texts_follow_each_other)
+{
+    struct weir_http_body body = {0};
+    weir_http_put_texts(&body, "one");
+    weir_http_put_texts(&body, "", " two", " ", "three");
+    cr_assert_str_eq(take(&body), "one two three");
+    for (int i = 0; i < 1000; i++)
+        weir_http_put_texts(&body, "a", "b");
+    const char *text_of_all = take(&body);
+    cr_assert_eq(strspn(text_of_all, "ab"), 2000);
+    cr_assert_eq(strlen(text_of_all), 2000);
+}
+
+Test(body, a_broken_one_stays_broken)
+{
+    struct weir_http_body body = {0};
+    weir_http_put(&body, "begun");
+    cr_assert_null(weir_http_body_reserve(&body, SIZE_MAX / 2));
+    cr_assert(body.broken);
+    cr_assert_null(weir_http_body_reserve(&body, 1));
+    weir_http_put(&body, "more");
+    cr_assert(body.broken);
+    cr_assert_eq(weir_buffer_length(&body.bytes), 5);
+    weir_http_body_clear(&body);
+}
+
 Test(body, seconds_are_exact)
 {
     static const struct {

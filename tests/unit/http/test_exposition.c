@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,16 +40,25 @@ static struct weir_view_pool row(const char *database)
     };
 }
 
-/* The page, in memory of its own. */
-static char *expose(const struct weir_http_shot *shot, enum weir_http_format format)
+/* The page, in memory of its own, written in slices of so many bytes. */
+static char *expose_by(const struct weir_http_shot *shot, enum weir_http_format format,
+                       size_t slice)
 {
     struct weir_http_body body = {0};
-    weir_http_expose(shot, format, &body);
+    struct weir_http_writer *writer = weir_http_expose(shot, format, &body);
+    while (!weir_http_expose_more(writer, slice))
+        continue;
+    weir_http_writer_destroy(writer);
     cr_assert_not(body.broken);
     char *text =
         weir_strndup((const char *)weir_buffer_bytes(&body.bytes), weir_buffer_length(&body.bytes));
     weir_http_body_clear(&body);
     return text;
+}
+
+static char *expose(const struct weir_http_shot *shot, enum weir_http_format format)
+{
+    return expose_by(shot, format, SIZE_MAX);
 }
 
 static void check_line(const char *page, const char *line)
@@ -162,6 +172,65 @@ Test(exposition, many_pools_are_added_up)
     weir_http_shot_clear(&shot);
 }
 
+/* The part that is written in slices: figures of the process differ from page to page. */
+static const char *pools_of(const char *page)
+{
+    const char *pools = strstr(page, "# HELP pgweir_pool_clients");
+    cr_assert_not_null(pools);
+    return pools;
+}
+
+Test(exposition, slices_make_the_same_page)
+{
+    struct weir_http_shot shot;
+    begin(&shot);
+    for (int reason = 0; reason < WEIR_REASON_COUNT; reason++)
+        counters.reasons[reason] = 5;
+    for (int i = 0; i < 7; i++) {
+        struct weir_view_pool pool = row(i % 2 == 0 ? "even" : "odd");
+        weir_http_shot_add(&shot, &pool);
+    }
+    for (int format = WEIR_HTTP_PROMETHEUS; format <= WEIR_HTTP_OPENMETRICS; format++) {
+        char *whole = expose(&shot, (enum weir_http_format)format);
+        static const size_t slices[] = {1, 2, 100, 4096, 65536};
+        for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++) {
+            char *page = expose_by(&shot, (enum weir_http_format)format, slices[i]);
+            cr_assert_str_eq(pools_of(page), pools_of(whole), "slices of %zu", slices[i]);
+            free(page);
+        }
+        free(whole);
+    }
+    weir_http_shot_clear(&shot);
+}
+
+Test(exposition, slices_are_small)
+{
+    struct weir_http_shot shot;
+    begin(&shot);
+    for (int reason = 0; reason < WEIR_REASON_COUNT; reason++)
+        counters.reasons[reason] = UINT64_MAX;
+    for (int i = 0; i < WEIR_HTTP_POOLS + 1; i++) {
+        struct weir_view_pool pool = row("a_database_with_rather_a_long_name_as_some_have");
+        weir_http_shot_add(&shot, &pool);
+    }
+    struct weir_http_body body = {0};
+    struct weir_http_writer *writer = weir_http_expose(&shot, WEIR_HTTP_PROMETHEUS, &body);
+    size_t before = weir_buffer_length(&body.bytes);
+    cr_assert_lt(before, 40000);
+    int slices = 1;
+    for (bool done = false; !done; slices++) {
+        done = weir_http_expose_more(writer, 64);
+        size_t after = weir_buffer_length(&body.bytes);
+        cr_assert_lt(after - before, 40000, "slice %d: %zu bytes", slices, after - before);
+        before = after;
+    }
+    cr_assert_gt(before, 3000000);
+    cr_assert_gt(slices, 1000);
+    weir_http_writer_destroy(writer);
+    weir_http_body_clear(&body);
+    weir_http_shot_clear(&shot);
+}
+
 Test(exposition, thin_histograms_count_every_value)
 {
     for (int64_t usec = 0; usec < 200000000; usec += usec / 3 + 1) {
@@ -174,41 +243,6 @@ Test(exposition, thin_histograms_count_every_value)
             cr_assert_eq(thin.buckets[bucket], usec <= weir_http_bound(bucket),
                          "%lld us, bucket %d", (long long)usec, bucket);
     }
-}
-
-/* --- negotiation ----------------------------------------------------------------------- */
-
-Test(negotiation, cases)
-{
-    static const struct {
-        const char *accept;
-        bool open_metrics;
-    } cases[] = {
-        {NULL, false},
-        {"", false},
-        {"*/*", false},
-        {"text/html", false},
-        {"application/openmetrics-text", true},
-        {"application/openmetrics-text; version=1.0.0", true},
-        {"application/openmetrics-text;version=0.0.1", false},
-        {"application/openmetrics-text;version=0.0.1;q=0.75,application/"
-         "openmetrics-text;version=1.0.0;q=0.5,"
-         "text/plain;q=0.1",
-         true},
-        {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/"
-         "*;q=0.1",
-         true},
-        {"text/plain;q=0.9, application/openmetrics-text;q=0.5", false},
-        {"application/openmetrics-text;q=0", false},
-        {"APPLICATION/OpenMetrics-Text", true},
-        {",,, ,application/openmetrics-text,,", true},
-        {"application/openmetrics-text;q=", false},
-        {";q=1,", false},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        cr_assert_eq(weir_http_negotiate(cases[i].accept) == WEIR_HTTP_OPENMETRICS,
-                     cases[i].open_metrics, "%s",
-                     cases[i].accept != NULL ? cases[i].accept : "none");
 }
 
 /* --- readiness ------------------------------------------------------------------------- */
