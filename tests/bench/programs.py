@@ -24,6 +24,7 @@ HELPERS = {
     "stub_server": ["stub_server.c", "reply.c", "message.c", "endpoint.c"],
     "load": ["load.c", "script.c", "message.c", "endpoint.c"],
     "floor": ["floor.c", "message.c", "endpoint.c"],
+    "scraper": ["scraper.c", "endpoint.c"],
 }
 MAX_CLIENTS = 12000
 SCRAM_PASSWORD = "open sesame"

@@ -25,6 +25,7 @@ TARGETS = {
     "memory/stub/per idle client, 5000": ("value", 1024),
     "memory/stub/5000 users in auth_file": ("value", 8e6),
     "turn/postgres/100 SCRAM logins at once": ("value", 10),
+    "scrape p99/stub/simple 50/20, 1000 scrapes/s": ("value", 1.10),
 }
 
 UNITS = {
@@ -39,6 +40,10 @@ UNITS = {
     "copy cpu": "us CPU/MiB",
     "memory": "bytes resident",
     "turn": "ms, longest loop turn",
+    "scrape p99": "p99 of traffic, to that alone",
+    "scrape cpu": "us CPU/scrape",
+    "scrape syscalls": "system calls/scrape",
+    "scrape instructions": "user instructions/scrape",
 }
 
 

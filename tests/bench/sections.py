@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 
 from meters import (
@@ -15,7 +13,7 @@ from meters import (
     has_program,
     resident_bytes,
 )
-from programs import BenchError, Load, PostgresServer, StubServer, free_port, on_processors
+from programs import BenchError, Load, PostgresServer, StubServer
 from proxies import Options
 
 RESULTS = {
@@ -28,7 +26,6 @@ COPY_ROWS = 16 * MEBIBYTE // 1000
 COPY_OUT = f"copy (select repeat('x', 999) from generate_series(1, {COPY_ROWS})) to stdout"
 COPY_IN = "copy bench_copy from stdin"
 LOGINS = 100
-SCRAPES = 1000
 MODES = ("simple", "extended", "prepared", "transaction")
 
 
@@ -418,68 +415,3 @@ def longest_turn(bench, proxy, server):
         raise BenchError("no loop turns seen: " + process.log()[-1000:])
     bench.report.detail("turn/SCRAM logins", proxy.name, {**figures, "turns": len(turns)})
     return max(turns), own
-
-
-class Scraper:
-    """Scrapes metrics while the block runs; `rate` is what it reached."""
-
-    def __init__(self, bench, port):
-        self.bench = bench
-        self.port = port
-        self.rate = 0.0
-
-    def __enter__(self):
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scraper.py")
-        pipe = subprocess.PIPE
-        with on_processors(self.bench.other_processors):
-            self.child = subprocess.Popen(
-                [sys.executable, script, str(self.port), str(SCRAPES)], stdin=pipe, stdout=pipe,
-                stderr=pipe, text=True)
-        return self
-
-    def __exit__(self, *ignored):
-        out, problem = self.child.communicate(timeout=20)
-        if self.child.returncode != 0:
-            raise BenchError(problem.strip())
-        answers, seconds = out.split()
-        self.rate = int(answers) / float(seconds)
-
-
-def measure_scrape(bench):
-    """Latency of traffic without and with a thousand scrapes a second, in turns; and with as many of
-    another pgweir that carries nothing: what the scraper alone costs who shares its processors."""
-    proxy = next((proxy for proxy in bench.proxies if proxy.name == "pgweir"), None)
-    if proxy is None:
-        return
-    cell = Cell("simple", 50, 20)
-    port, idle_port = free_port(), free_port()
-    rounds = {"alone": None, f"{SCRAPES} scrapes/s of another": idle_port,
-              f"{SCRAPES} scrapes/s": port}
-    samples = {}
-    rates = Sample()
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(StubServer(bench))
-        options = Options(cell.servers, http=f"127.0.0.1:{port}")
-        process = stack.enter_context(proxy.start(bench, server, options))
-        stack.enter_context(proxy.start(
-            bench, server, Options(cell.servers, http=f"127.0.0.1:{idle_port}")))
-        load = stack.enter_context(connect(bench, process, cell))
-        length = 0.5 if bench.smoke else 3 if bench.quick else 10
-        count = int(calibrate(bench, load, cell) * length / bench.seconds)
-        for _ in range(min(bench.rounds, 5)):
-            for name, scraped in rounds.items():
-                bench.progress(f"scrape, {name}")
-                with contextlib.ExitStack() as scraping:
-                    if scraped is not None:
-                        scraper = scraping.enter_context(Scraper(bench, scraped))
-                    before = cpu_seconds(process.pid)
-                    figures = load.run(count)
-                    spent = cpu_seconds(process.pid) - before
-                if scraped is not None:
-                    rates.add(scraper.rate)
-                for metric, value in (("p50", figures["p50"]), ("p99", figures["p99"]),
-                                      ("cpu", spent * 1e6 / count)):
-                    samples.setdefault((metric, name), Sample()).add(value)
-    for (metric, name), sample in samples.items():
-        bench.report.add(metric, "stub", f"{cell.short_name}, {name}", proxy.name, sample)
-    bench.report.note(f"scrapes a second that were reached: {rates.median:.0f}")
