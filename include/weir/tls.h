@@ -19,8 +19,9 @@
 
 enum weir_tls_verify {
     WEIR_TLS_VERIFY_NONE,
-    WEIR_TLS_VERIFY_CA,   /* the peer must show a certificate of ours CA (ca_file) */
-    WEIR_TLS_VERIFY_HOST, /* and, client side only, it must be that of the host name */
+    WEIR_TLS_VERIFY_CA,    /* the peer must show a certificate of ours CA (ca_file) */
+    WEIR_TLS_VERIFY_HOST,  /* and, client side only, it must be that of the host name */
+    WEIR_TLS_VERIFY_SHOWN, /* server side only: the peer is asked for one and may have none */
 };
 
 /* All texts may be NULL or empty for "not set"; they are not needed after the call. */
@@ -85,9 +86,16 @@ bool weir_tls_peer_is_refused(const struct weir_stream *stream);
 /* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS. */
 const char *weir_tls_version(const struct weir_stream *stream);
 const char *weir_tls_cipher(const struct weir_stream *stream);
-/* The common name of the peer's verified certificate. False when there is none, or it does not fit,
- * or it contains a zero byte. */
-weir_must_check bool weir_tls_peer_name(const struct weir_stream *stream, char *name, size_t size);
+/* The peer has shown a certificate, and the context has verified it. */
+bool weir_tls_has_certificate(const struct weir_stream *stream);
+
+enum weir_tls_name {
+    WEIR_TLS_COMMON_NAME, /* the first one of the subject, its bytes as they stand there */
+    WEIR_TLS_SUBJECT,     /* the distinguished name, in the form of RFC 2253 */
+};
+/* What that certificate says whose it is, to be freed; NULL: it does not say, or there is none. Clients
+ * whose common name has a zero byte in it do not get through the handshake. */
+char *weir_tls_peer_name(const struct weir_stream *stream, enum weir_tls_name name);
 
 #define WEIR_TLS_ENDPOINT_MAX 64
 /* Channel binding tls-server-end-point (RFC 5929): the hash of the server's certificate, which is

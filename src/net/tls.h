@@ -81,6 +81,9 @@ void weir_tls_remember_problem(struct weir_tls *tls, char *text);
 BIO_METHOD *weir_tls_bio_method(void);
 /* What went wrong last in OpenSSL, as text to free(); empties its error queue. */
 char *weir_tls_library_problem(void);
+/* The peer's certificate has a common name with a zero byte in it: what is shown of it is not what was
+ * signed (CVE-2009-4034). */
+bool weir_tls_peer_deceives(const struct weir_tls *tls);
 /* The hash of a certificate for tls-server-end-point. */
 bool weir_tls_endpoint_of(X509 *certificate, uint8_t hash[WEIR_TLS_ENDPOINT_MAX], size_t *length);
 

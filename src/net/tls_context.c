@@ -340,12 +340,18 @@ static void set_manners(struct weir_tls_context *context)
     if (context->server) {
         static const unsigned char name[] = "pgweir";
         (void)SSL_CTX_set_session_id_context(ssl, name, sizeof(name) - 1);
-        (void)SSL_CTX_set_num_tickets(ssl, 1);
+        /* A resumed session would take a certificate over that has expired meanwhile. */
+        bool tickets = context->verify == WEIR_TLS_VERIFY_NONE;
+        (void)SSL_CTX_set_num_tickets(ssl, tickets ? 1 : 0);
+        if (!tickets)
+            SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
         SSL_CTX_set_alpn_select_cb(ssl, select_protocol, NULL);
     }
     int mode = SSL_VERIFY_NONE;
     if (context->verify != WEIR_TLS_VERIFY_NONE)
-        mode = SSL_VERIFY_PEER | (context->server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+        mode = SSL_VERIFY_PEER;
+    if (context->server && context->verify == WEIR_TLS_VERIFY_CA)
+        mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     SSL_CTX_set_verify(ssl, mode, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tls.h"
+#include "weir/memory.h"
 
 const char *weir_tls_problem(const struct weir_stream *stream)
 {
@@ -29,29 +30,62 @@ const char *weir_tls_cipher(const struct weir_stream *stream)
     return stream->tls != NULL ? SSL_get_cipher_name(stream->tls->ssl) : NULL;
 }
 
-bool weir_tls_peer_name(const struct weir_stream *stream, char *name, size_t size)
+/* NULL: none, or one that nobody has verified. */
+static X509 *verified_certificate(const struct weir_tls *tls)
 {
-    if (stream->tls == NULL || size == 0 || stream->tls->context->verify == WEIR_TLS_VERIFY_NONE ||
-        SSL_get_verify_result(stream->tls->ssl) != X509_V_OK)
-        return false;
-    X509 *certificate = SSL_get0_peer_certificate(stream->tls->ssl);
-    if (certificate == NULL)
-        return false;
+    if (tls == NULL || tls->context->verify == WEIR_TLS_VERIFY_NONE ||
+        SSL_get_verify_result(tls->ssl) != X509_V_OK)
+        return NULL;
+    return SSL_get0_peer_certificate(tls->ssl);
+}
+
+bool weir_tls_has_certificate(const struct weir_stream *stream)
+{
+    return verified_certificate(stream->tls) != NULL;
+}
+
+static const ASN1_STRING *common_name(const X509 *certificate)
+{
     const X509_NAME *subject = X509_get_subject_name(certificate);
     int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    if (at < 0)
-        return false;
-    const ASN1_STRING *text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-    unsigned char *utf8 = NULL;
-    int length = ASN1_STRING_to_UTF8(&utf8, text);
-    bool good = length > 0 && (size_t)length < size && memchr(utf8, 0, (size_t)length) == NULL;
-    if (good) {
-        memcpy(name, utf8, (size_t)length);
-        name[length] = '\0';
+    return at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+}
+
+bool weir_tls_peer_deceives(const struct weir_tls *tls)
+{
+    const X509 *certificate = verified_certificate(tls);
+    const ASN1_STRING *name = certificate != NULL ? common_name(certificate) : NULL;
+    return name != NULL && ASN1_STRING_length(name) > 0 &&
+           memchr(ASN1_STRING_get0_data(name), 0, (size_t)ASN1_STRING_length(name)) != NULL;
+}
+
+static char *print_subject(const X509 *certificate)
+{
+    BIO *memory = BIO_new(BIO_s_mem());
+    char *text = NULL, *bytes = NULL;
+    if (memory != NULL &&
+        X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
+        long length = BIO_get_mem_data(memory, &bytes);
+        if (length > 0)
+            text = weir_strndup(bytes, (size_t)length);
     }
-    OPENSSL_free(utf8);
+    BIO_free(memory);
     ERR_clear_error();
-    return good;
+    return text;
+}
+
+char *weir_tls_peer_name(const struct weir_stream *stream, enum weir_tls_name name)
+{
+    const X509 *certificate = verified_certificate(stream->tls);
+    if (certificate == NULL)
+        return NULL;
+    if (name == WEIR_TLS_SUBJECT)
+        return print_subject(certificate);
+    const ASN1_STRING *text = common_name(certificate);
+    return text == NULL || weir_tls_peer_deceives(stream->tls)
+               ? NULL
+               : weir_strndup((const char *)ASN1_STRING_get0_data(text),
+                              (size_t)ASN1_STRING_length(text));
 }
 
 /* RFC 5929: the hash of the certificate's signature; SHA-256 in place of MD5 and SHA-1. */

@@ -94,17 +94,28 @@ static bool is_protocol_ours(const SSL *ssl)
     return length == sizeof(ours) - 1 && memcmp(name, ours, length) == 0;
 }
 
+/* Why the peer is not taken, though the handshake itself went well; NULL: it is. */
+static const char *find_objection(const struct weir_tls *tls)
+{
+    if (tls->direct && !is_protocol_ours(tls->ssl))
+        return "a TLS connection without SSLRequest must ask for the protocol \"postgresql\" by "
+               "ALPN";
+    if (tls->context->server && weir_tls_peer_deceives(tls))
+        return "the common name of the client's certificate contains a zero byte";
+    return NULL;
+}
+
 static void complete(struct weir_stream *stream, struct weir_tls_loop *shared)
 {
     struct weir_tls *tls = stream->tls;
-    if (tls->direct && !is_protocol_ours(tls->ssl)) {
+    const char *objection = find_objection(tls);
+    if (objection != NULL) {
         shared->input_length = 0;
         (void)SSL_shutdown(tls->ssl);
         ERR_clear_error();
         bool sent = weir_tls_emit(shared);
         (void)sent;
-        fail(stream, weir_strdup("a TLS connection without SSLRequest must ask for the protocol "
-                                 "\"postgresql\" by ALPN"));
+        fail(stream, weir_strdup(objection));
         return;
     }
     tls->secured = true;

@@ -198,7 +198,6 @@ static bool is_secure_enough(struct weir_client *client)
 {
     const struct weir_client_tls *tls = client->login->tls;
     const char *user = client->login->user;
-    char name[256];
     if (tls == NULL || tls->context == NULL)
         return true;
     bool used = weir_tls_is_used(&client->stream);
@@ -211,8 +210,11 @@ static bool is_secure_enough(struct weir_client *client)
         free(text);
         return false;
     }
-    if (!tls->name_is_user ||
-        (weir_tls_peer_name(&client->stream, name, sizeof(name)) && strcmp(name, user) == 0))
+    char *name =
+        tls->name_is_user ? weir_tls_peer_name(&client->stream, WEIR_TLS_COMMON_NAME) : NULL;
+    bool good = !tls->name_is_user || (name != NULL && strcmp(name, user) == 0);
+    free(name);
+    if (good)
         return true;
     char *text = weir_format("certificate authentication failed for user \"%s\"", user);
     weir_client_refuse_login(client, WEIR_REASON_CERTIFICATE_NAME, text, NULL,

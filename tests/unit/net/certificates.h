@@ -15,6 +15,12 @@ struct test_identity {
     EVP_PKEY *key;
 };
 
+struct test_name_part {
+    int nid; /* 0: the end */
+    const char *text;
+    int length; /* -1: to its zero byte */
+};
+
 static inline void test_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
 {
     X509V3_CTX context;

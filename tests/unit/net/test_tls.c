@@ -161,6 +161,25 @@ static void receive_all(struct weir_stream *stream, unsigned *events, const uint
     cr_assert(weir_stream_keep(stream, bytes + have, 0));
 }
 
+static void expect_name(const struct weir_stream *stream, enum weir_tls_name which,
+                        const char *expected)
+{
+    char *name = weir_tls_peer_name(stream, which);
+    cr_expect_eq(name == NULL, expected == NULL);
+    if (name != NULL && expected != NULL)
+        cr_expect_str_eq(name, expected);
+    free(name);
+}
+
+/* Of the peer's certificate; without a subject it has none. */
+static void expect_names(const struct weir_stream *stream, const char *common_name,
+                         const char *subject)
+{
+    cr_expect_eq(weir_tls_has_certificate(stream), subject != NULL);
+    expect_name(stream, WEIR_TLS_COMMON_NAME, common_name);
+    expect_name(stream, WEIR_TLS_SUBJECT, subject);
+}
+
 Test(tls, both_ends_know_version_cipher_and_endpoint)
 {
     secure();
@@ -176,10 +195,8 @@ Test(tls, both_ends_know_version_cipher_and_endpoint)
     cr_assert_eq(their_length, 32);
     cr_assert_eq(memcmp(ours, plain, 32), 0);
     cr_assert_eq(memcmp(theirs, plain, 32), 0);
-    char name[64];
-    cr_assert_not(weir_tls_peer_name(&server, name, sizeof(name)));
-    cr_assert(weir_tls_peer_name(&client, name, sizeof(name)));
-    cr_assert_str_eq(name, "pooler");
+    expect_names(&server, NULL, NULL);
+    expect_names(&client, "pooler", "CN=pooler");
 }
 
 Test(tls, bytes_of_any_amount_cross_both_ways)
@@ -419,10 +436,7 @@ Test(tls, client_certificates)
     struct weir_tls_options connects = {.certificate_file = in_folder("user"),
                                         .key_file = in_folder("user.key")};
     cr_assert(shake_hands(&accepts, &connects, NULL));
-    char name[64];
-    cr_assert(weir_tls_peer_name(&server, name, sizeof(name)));
-    cr_assert_str_eq(name, "alice");
-    cr_assert_not(weir_tls_peer_name(&server, name, 5));
+    expect_names(&server, "alice", "CN=alice");
 }
 
 Test(tls, no_client_certificate)
@@ -433,6 +447,79 @@ Test(tls, no_client_certificate)
     (void)shake_hands(&accepts, &connects, NULL);
     cr_assert(server_events & WEIR_STREAM_FAILED);
     cr_assert_str_eq(weir_tls_problem(&server), "peer did not return a certificate");
+}
+
+/* The client's certificate as it is written to `user` and `user.key`, with another subject. */
+static void rename_user(const struct test_name_part *parts)
+{
+    X509_NAME *subject = X509_NAME_new();
+    for (; parts->nid != 0; parts++)
+        cr_assert_eq(X509_NAME_add_entry_by_NID(subject, parts->nid, V_ASN1_UTF8STRING,
+                                                (const unsigned char *)(const void *)parts->text,
+                                                parts->length, -1, 0),
+                     1);
+    X509_set_subject_name(user.certificate, subject);
+    X509_NAME_free(subject);
+    cr_assert(X509_sign(user.certificate, authority.key, EVP_sha256()) > 0);
+    test_write_identity(&user, in_folder("user"), in_folder("user.key"));
+}
+
+static bool show_certificate(const char *file, const char *key)
+{
+    struct weir_tls_options accepts = verifying();
+    accepts.verify = WEIR_TLS_VERIFY_SHOWN;
+    struct weir_tls_options connects = {.certificate_file = file, .key_file = key};
+    bool done = shake_hands(&accepts, &connects, NULL);
+    /* In TLS 1.3 the client is done before the server has looked. */
+    for (int i = 0; i < 2000 && !(server_events & (WEIR_STREAM_SECURED | WEIR_STREAM_FAILED)); i++)
+        test_loop_turn(&test);
+    return done && server_events & WEIR_STREAM_SECURED;
+}
+
+Test(tls, a_certificate_that_is_wanted_but_not_needed)
+{
+    cr_assert(show_certificate(NULL, NULL));
+    expect_names(&server, NULL, NULL);
+    weir_stream_close(&server);
+    weir_stream_close(&client);
+    connect_streams();
+    cr_assert(show_certificate(in_folder("user"), in_folder("user.key")));
+    expect_names(&server, "alice", "CN=alice");
+    weir_stream_close(&server);
+    weir_stream_close(&client);
+    connect_streams();
+    cr_assert_not(show_certificate(in_folder("other"), in_folder("other.key")));
+    cr_expect_not_null(strstr(weir_tls_problem(&server), "certificate verify failed"), "%s",
+                       weir_tls_problem(&server));
+}
+
+Test(tls, names_of_a_certificate)
+{
+    static const struct test_name_part two[] = {{NID_organizationName, "A, B", -1},
+                                                {NID_commonName, "b\xc3\xb6rn", -1},
+                                                {NID_commonName, "eve", -1},
+                                                {0}};
+    rename_user(two);
+    cr_assert(show_certificate(in_folder("user"), in_folder("user.key")));
+    expect_names(&server, "b\xc3\xb6rn", "CN=eve,CN=b\\C3\\B6rn,O=A\\, B");
+}
+
+Test(tls, a_certificate_without_common_name)
+{
+    static const struct test_name_part none[] = {{NID_organizationName, "A", -1}, {0}};
+    rename_user(none);
+    cr_assert(show_certificate(in_folder("user"), in_folder("user.key")));
+    expect_names(&server, NULL, "O=A");
+}
+
+/* CVE-2009-4034: what is taken for the name must be all of it. */
+Test(tls, a_zero_byte_in_the_common_name_is_refused)
+{
+    static const struct test_name_part zero[] = {{NID_commonName, "alice\0.example", 14}, {0}};
+    rename_user(zero);
+    cr_assert_not(show_certificate(in_folder("user"), in_folder("user.key")));
+    cr_expect_str_eq(weir_tls_problem(&server),
+                     "the common name of the client's certificate contains a zero byte");
 }
 
 Test(tls, revoked_client_certificate)
