@@ -18,18 +18,30 @@ enum weir_hba_method {
     WEIR_HBA_MD5,
     WEIR_HBA_SCRAM,
     WEIR_HBA_PEER, /* of connections over a Unix socket only */
+    WEIR_HBA_CERT, /* of connections with TLS only; then `certificate` is WEIR_HBA_OF_USER */
 };
 /* As it is written in the file. */
 const char *weir_hba_method_name(enum weir_hba_method method);
 
-/* The rules and the maps, immutable but for remembered names of system users. */
+/* What the client's certificate must be, besides verified. */
+enum weir_hba_certificate {
+    WEIR_HBA_NOT_ASKED,
+    WEIR_HBA_SHOWN,   /* it must be there: clientcert=verify-ca */
+    WEIR_HBA_OF_USER, /* and name the user: clientcert=verify-full */
+};
+
+/* The rules and the maps, immutable but for remembered names of system users. Counted: a login may go
+ * on with those that it began with when they have been replaced. */
 struct weir_hba;
 
 struct weir_hba_rule {
     const char *file; /* where it stands, which may be an included file */
     size_t line;
     enum weir_hba_method method;
-    const char *map; /* of peer; NULL: the two names must be the same */
+    const char *map; /* of peer and cert; NULL: the two names must be the same */
+    enum weir_hba_certificate certificate;
+    bool
+        by_subject; /* the certificate names the user by its distinguished name, not its common name */
 };
 
 struct weir_hba_login {
@@ -46,10 +58,13 @@ struct weir_hba_login {
  * line "file:line: reason" for each one found, at most WEIR_HBA_PROBLEMS of them. */
 #define WEIR_HBA_PROBLEMS 20
 struct weir_hba *weir_hba_read(const char *hba_file, const char *ident_file, char **problem);
-void weir_hba_destroy(struct weir_hba *hba); /* NULL is fine */
+struct weir_hba *weir_hba_share(struct weir_hba *hba);
+void weir_hba_release(struct weir_hba *hba); /* NULL is fine */
 size_t weir_hba_count(const struct weir_hba *hba);
 /* Some rule says samehost or samenet. */
 bool weir_hba_needs_interfaces(const struct weir_hba *hba);
+/* The first rule that looks at the client's certificate; NULL: none does. */
+const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba);
 
 /* The first rule that fits; NULL: none does, so the login is refused. Valid as long as `hba`. Costs
  * time for every rule before it. */
@@ -59,6 +74,9 @@ const struct weir_hba_rule *weir_hba_match(const struct weir_hba *hba,
  * the system once and kept as long as `hba`. */
 bool weir_hba_is_peer(struct weir_hba *hba, const struct weir_hba_rule *rule, uid_t uid,
                       const char *user);
+/* Whether a map (NULL: none) lets somebody of this name, by system or certificate, be `user`. */
+bool weir_hba_maps(const struct weir_hba *hba, const char *map, const char *system_user,
+                   const char *user);
 
 /* --- for tests and fuzzing ------------------------------------------------------------- */
 
@@ -73,8 +91,5 @@ struct weir_hba_source {
 };
 struct weir_hba *weir_hba_read_from(const struct weir_hba_source *source, const char *hba_file,
                                     const char *ident_file, char **problem);
-/* Whether a map (NULL: none) lets this system user be `user`. */
-bool weir_hba_maps(const struct weir_hba *hba, const char *map, const char *system_user,
-                   const char *user);
 
 #endif

@@ -238,7 +238,7 @@ static const struct method {
     {"md5", WEIR_HBA_MD5, NULL},
     {"scram-sha-256", WEIR_HBA_SCRAM, NULL},
     {"peer", WEIR_HBA_PEER, NULL},
-    {"cert", WEIR_HBA_REJECT, "not built; see client_tls_sslmode"},
+    {"cert", WEIR_HBA_CERT, NULL},
     {"ident", WEIR_HBA_REJECT, "asking an ident server is not built"},
     {"ldap", WEIR_HBA_REJECT, "LDAP is not built"},
     {"pam", WEIR_HBA_REJECT, "PAM is not built"},
@@ -277,26 +277,68 @@ static bool read_method(struct parser *parser, struct hba_entry *entry)
     entry->rule.method = method->method;
     if (entry->rule.method == WEIR_HBA_PEER && entry->connection != HBA_LOCAL)
         return complain(parser, "method peer is for connections of type local only");
+    if (entry->rule.method == WEIR_HBA_CERT && entry->connection != HBA_HOSTSSL)
+        return complain(parser, "method cert is for connections of type hostssl only");
+    if (entry->rule.method == WEIR_HBA_CERT)
+        entry->rule.certificate = WEIR_HBA_OF_USER;
+    return true;
+}
+
+/* --- their options --------------------------------------------------------------------- */
+
+static bool read_map(struct parser *parser, struct hba_entry *entry, const char *value)
+{
+    if (entry->rule.method != WEIR_HBA_PEER && entry->rule.method != WEIR_HBA_CERT)
+        return complain(parser, "authentication option map goes with methods peer and cert only");
+    free((char *)(uintptr_t)entry->rule.map);
+    entry->rule.map = weir_strdup(value);
+    return true;
+}
+
+static bool read_client_certificate(struct parser *parser, struct hba_entry *entry,
+                                    const char *value)
+{
+    if (entry->connection != HBA_HOSTSSL)
+        return complain(parser, "authentication option clientcert goes with type hostssl only");
+    if (strcmp(value, "verify-full") == 0)
+        entry->rule.certificate = WEIR_HBA_OF_USER;
+    else if (strcmp(value, "verify-ca") != 0)
+        return complain(parser, "invalid value for clientcert: \"%s\"", value);
+    else if (entry->rule.method == WEIR_HBA_CERT)
+        return complain(parser, "method cert goes with clientcert=verify-full only");
+    else
+        entry->rule.certificate = WEIR_HBA_SHOWN;
+    return true;
+}
+
+static bool read_client_name(struct parser *parser, struct hba_entry *entry, const char *value)
+{
+    if (entry->connection != HBA_HOSTSSL)
+        return complain(parser, "authentication option clientname goes with type hostssl only");
+    if (strcmp(value, "CN") != 0 && strcmp(value, "DN") != 0)
+        return complain(parser, "invalid value for clientname: \"%s\"", value);
+    entry->rule.by_subject = value[0] == 'D';
     return true;
 }
 
 static bool read_option(struct parser *parser, struct hba_entry *entry, const char *option)
 {
+    static const struct {
+        const char *name;
+        bool (*read)(struct parser *parser, struct hba_entry *entry, const char *value);
+    } options[] = {
+        {"map", read_map},
+        {"clientcert", read_client_certificate},
+        {"clientname", read_client_name},
+    };
     const char *value = strchr(option, '=');
     if (value == NULL)
         return complain(parser, "authentication option \"%s\" is not in the form name=value",
                         option);
     size_t length = (size_t)(value - option);
-    value++;
-    if (length == 3 && strncmp(option, "map", length) == 0) {
-        if (entry->rule.method != WEIR_HBA_PEER)
-            return complain(parser, "authentication option map goes with method peer only");
-        free((char *)(uintptr_t)entry->rule.map);
-        entry->rule.map = weir_strdup(value);
-        return true;
-    }
-    if (length == 10 && strncmp(option, "clientcert", length) == 0)
-        return complain(parser, "refused: option clientcert: not built; see client_tls_sslmode");
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (strlen(options[i].name) == length && strncmp(option, options[i].name, length) == 0)
+            return options[i].read(parser, entry, value + 1);
     return complain(parser, "unknown authentication option \"%s\" for method %s", option,
                     weir_hba_method_name(entry->rule.method));
 }
@@ -360,13 +402,14 @@ struct weir_hba *weir_hba_read_from(const struct weir_hba_source *source, const 
 {
     struct weir_problems problems = {0};
     struct weir_hba *hba = weir_alloc(sizeof(*hba));
+    hba->owners = 1;
     read_rules(hba, source, hba_file, &problems);
     if (*ident_file != '\0')
         ident_read(&hba->ident, source, ident_file, &problems);
     *problem = weir_problems_take(&problems);
     if (*problem == NULL)
         return hba;
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
     return NULL;
 }
 
@@ -387,9 +430,15 @@ struct weir_hba *weir_hba_read(const char *hba_file, const char *ident_file, cha
     return weir_hba_read_from(&source, hba_file, ident_file, problem);
 }
 
-void weir_hba_destroy(struct weir_hba *hba)
+struct weir_hba *weir_hba_share(struct weir_hba *hba)
 {
-    if (hba == NULL)
+    hba->owners++;
+    return hba;
+}
+
+void weir_hba_release(struct weir_hba *hba)
+{
+    if (hba == NULL || --hba->owners > 0)
         return;
     for (size_t i = 0; i < hba->count; i++)
         clear_entry(&hba->items[i]);
@@ -411,4 +460,12 @@ size_t weir_hba_count(const struct weir_hba *hba)
 bool weir_hba_needs_interfaces(const struct weir_hba *hba)
 {
     return hba->needs_interfaces;
+}
+
+const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba)
+{
+    for (size_t i = 0; i < hba->count; i++)
+        if (hba->items[i].rule.certificate != WEIR_HBA_NOT_ASKED)
+            return &hba->items[i].rule;
+    return NULL;
 }

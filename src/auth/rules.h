@@ -74,6 +74,7 @@ struct system_user {
 #define SYSTEM_USERS_MAX 64
 
 struct weir_hba {
+    unsigned owners;
     struct hba_entry *items;
     size_t count;
     char **files;

@@ -204,7 +204,14 @@ static void take_own(const struct assignment *assignment, const struct weir_sett
                      const char *value)
 {
     if (weir_setting_id(setting) == WEIR_SETTING_ID_auth_type &&
-        weir_value_is_listed("cert,ldap,pam,peer", value)) {
+        weir_value_is_listed("cert,peer", value)) {
+        weir_messages_problem(assignment->apply->messages, assignment->where, assignment->subject,
+                              "refused: %s is a method in auth_hba_file, with auth_type = hba",
+                              value);
+        return;
+    }
+    if (weir_setting_id(setting) == WEIR_SETTING_ID_auth_type &&
+        weir_value_is_listed("ldap,pam", value)) {
         weir_messages_problem(assignment->apply->messages, assignment->where, assignment->subject,
                               "refused: %s is not built yet (scram-sha-256, md5, plain, trust, "
                               "any and hba are)",

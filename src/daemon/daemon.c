@@ -134,17 +134,17 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
     struct weir_hba *rules = NULL;
     struct weir_client_tls tls;
     char *unreadable = NULL;
-    if (!web_check(conf, problem) || !encryption_read(conf, &tls, problem)) {
+    if (!web_check(conf, problem) || !rules_read(conf, &rules, problem)) {
         weir_conf_destroy(conf);
         return false;
     }
-    if (!rules_read(conf, &rules, problem)) {
-        weir_tls_context_release(tls.context);
+    if (!encryption_read(conf, rules, &tls, problem)) {
+        weir_hba_release(rules);
         weir_conf_destroy(conf);
         return false;
     }
     if (!read_users(conf, &users, &unreadable)) {
-        weir_hba_destroy(rules);
+        weir_hba_release(rules);
         weir_tls_context_release(tls.context);
         *problem = weir_format("auth_file: %s", unreadable);
         free(unreadable);
@@ -399,27 +399,23 @@ static bool boot(struct daemon *daemon)
         return false;
     struct weir_hba *rules = NULL;
     struct weir_client_tls tls;
-    if (!encryption_read(daemon->conf, &tls, &problem)) {
+    if (!rules_read(daemon->conf, &rules, &problem) ||
+        !encryption_read(daemon->conf, rules, &tls, &problem)) {
         fprintf(stderr, "pgweir: %s\n", problem);
         free(problem);
-        return false;
-    }
-    if (!rules_read(daemon->conf, &rules, &problem)) {
-        fprintf(stderr, "pgweir: %s\n", problem);
-        free(problem);
-        weir_tls_context_release(tls.context);
+        weir_hba_release(rules);
         return false;
     }
     if (!read_users(daemon->conf, &users, &problem)) {
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);
         free(problem);
-        weir_hba_destroy(rules);
+        weir_hba_release(rules);
         weir_tls_context_release(tls.context);
         return false;
     }
     if (!open_log(daemon, daemon->conf) || !weir_loop_init(&daemon->loop)) {
         weir_user_file_destroy(users);
-        weir_hba_destroy(rules);
+        weir_hba_release(rules);
         weir_tls_context_release(tls.context);
         return false;
     }

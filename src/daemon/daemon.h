@@ -79,16 +79,17 @@ void background_ready(void);
 /* The files of auth_hba_file and auth_ident_file; *rules NULL without a problem: auth_type is another
  * one. False with *problem (free it). */
 bool rules_read(const struct weir_conf *conf, struct weir_hba **rules, char **problem);
-/* The same for --check: says on stdout what it is, or on stderr what is wrong. */
-bool rules_check(const struct weir_conf *conf);
+/* The same for --check: says on stdout what they are, or on stderr what is wrong. */
+bool rules_check(const struct weir_conf *conf, struct weir_hba **rules);
 
 /* --- encryption.c ---------------------------------------------------------------------- */
 
-/* The client_tls settings and the files they name; the caller releases tls->context. False with
- * *problem (free it). */
-bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, char **problem);
+/* The client_tls settings and the files they name; `rules` (may be NULL) say whether clients are asked
+ * for certificates. The caller releases tls->context. False with *problem (free it). */
+bool encryption_read(const struct weir_conf *conf, const struct weir_hba *rules,
+                     struct weir_client_tls *tls, char **problem);
 /* The same for --check: says on stderr what is wrong. */
-bool encryption_check(const struct weir_conf *conf);
+bool encryption_check(const struct weir_conf *conf, const struct weir_hba *rules);
 
 /* --- pidfile.c ------------------------------------------------------------------------- */
 

@@ -4,7 +4,17 @@
 
 #include <stdlib.h>
 
-bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, char **problem)
+/* Clients are asked for certificates when all of them must have one, or when some rule looks at them. */
+static enum weir_tls_verify verify_of(const struct weir_conf *conf, const struct weir_hba *rules)
+{
+    if (conf->client_tls_sslmode >= WEIR_SSLMODE_VERIFY_CA)
+        return WEIR_TLS_VERIFY_CA;
+    bool looked_at = rules != NULL && weir_hba_certificate_rule(rules) != NULL;
+    return looked_at ? WEIR_TLS_VERIFY_SHOWN : WEIR_TLS_VERIFY_NONE;
+}
+
+bool encryption_read(const struct weir_conf *conf, const struct weir_hba *rules,
+                     struct weir_client_tls *tls, char **problem)
 {
     *tls = (struct weir_client_tls){
         .required = conf->client_tls_sslmode >= WEIR_SSLMODE_REQUIRE,
@@ -15,8 +25,7 @@ bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, 
         return true;
     const struct weir_tls_options options = {
         .server = true,
-        .verify = conf->client_tls_sslmode >= WEIR_SSLMODE_VERIFY_CA ? WEIR_TLS_VERIFY_CA
-                                                                     : WEIR_TLS_VERIFY_NONE,
+        .verify = verify_of(conf, rules),
         .certificate_file = conf->client_tls_cert_file,
         .key_file = conf->client_tls_key_file,
         .ca_file = conf->client_tls_ca_file,
@@ -34,11 +43,11 @@ bool encryption_read(const struct weir_conf *conf, struct weir_client_tls *tls, 
     return tls->context != NULL;
 }
 
-bool encryption_check(const struct weir_conf *conf)
+bool encryption_check(const struct weir_conf *conf, const struct weir_hba *rules)
 {
     struct weir_client_tls tls;
     char *problem;
-    bool good = encryption_read(conf, &tls, &problem);
+    bool good = encryption_read(conf, rules, &tls, &problem);
     if (!good)
         fprintf(stderr, "pgweir: %s\n", problem);
     free(problem);

@@ -39,10 +39,12 @@ static int check(const struct options *options)
     if (problem != NULL)
         fprintf(stderr, "%s: %s\n", weir_conf_where(conf, "http_listen"), problem);
     free(problem);
-    if (!encryption_check(conf))
+    struct weir_hba *rules;
+    if (!rules_check(conf, &rules))
         status = 1;
-    if (!rules_check(conf))
+    if (!encryption_check(conf, rules))
         status = 1;
+    weir_hba_release(rules);
     struct weir_user_file *users = NULL;
     if (conf->auth_file[0] != '\0') {
         problem = NULL;

@@ -311,7 +311,7 @@ int running_run(const char *file)
     if (!rules_read(conf, &rules, &problem))
         fprintf(stderr, "pgweir: %s\n", problem);
     free(problem);
-    weir_hba_destroy(rules);
+    weir_hba_release(rules);
     int status = 1;
     if (load(&running.pq))
         status = ask(&running);

@@ -7,6 +7,14 @@
 
 #include "router.h"
 
+/* The rule that the client came in by, while it logs in: it may be one of rules that a reload has
+ * replaced. */
+struct access {
+    struct weir_hba *rules;
+    const struct weir_hba_rule *rule;
+    char *note; /* for the log, or NULL */
+};
+
 static bool refuse(struct client *client, enum weir_reason reason, char *text)
 {
     client->base.login->refusal = reason;
@@ -53,7 +61,7 @@ static bool admit_peer(struct client *client, const struct weir_hba_rule *rule, 
     socklen_t size = sizeof(peer);
     int fd = client->base.stream.io.fd;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-        weir_hba_is_peer(client->router->rules, rule, peer.uid, user))
+        weir_hba_is_peer(client->access->rules, rule, peer.uid, user))
         return true;
     return refuse(client, WEIR_REASON_PEER_FAILED,
                   weir_format("Peer authentication failed for user \"%s\"", user));
@@ -64,8 +72,13 @@ static bool demand_by_rule(struct client *client, const struct weir_hba_rule *ru
 {
     client->base.login->rule = weir_format(" rule=%s:%zu method=%s", rule->file, rule->line,
                                            weir_hba_method_name(rule->method));
+    /* In PostgreSQL, too, this comes before anything else, also before a rejection. */
+    if (rule->certificate != WEIR_HBA_NOT_ASKED && !weir_tls_has_certificate(&client->base.stream))
+        return refuse(client, WEIR_REASON_CERTIFICATE_MISSING,
+                      weir_strdup("connection requires a valid client certificate"));
     switch (rule->method) {
     case WEIR_HBA_TRUST:
+    case WEIR_HBA_CERT: /* seen to by access_confirm */
         admission->method = WEIR_AUTH_TRUST;
         break;
     case WEIR_HBA_PASSWORD:
@@ -120,6 +133,9 @@ static bool demand_by_rules(struct client *client, struct weir_admission *admiss
     const struct weir_hba_rule *rule = rules != NULL ? match(rules, &asked) : NULL;
     if (rule == NULL)
         return refuse_by_rules(client, &asked, &address, WEIR_REASON_RULE_MISSING);
+    client->access = weir_alloc(sizeof(*client->access));
+    client->access->rules = weir_hba_share(client->router->rules);
+    client->access->rule = rule;
     if (!demand_by_rule(client, rule, admission))
         return false;
     return rule->method != WEIR_HBA_REJECT ||
@@ -158,4 +174,61 @@ bool access_demand(struct client *client, struct weir_admission *admission)
         return false;
     lookup_demand(client, admission);
     return true;
+}
+
+/* --- certificates ---------------------------------------------------------------------- */
+
+static bool is_of_user(struct access *access, const struct weir_stream *stream, const char *user)
+{
+    const struct weir_hba_rule *rule = access->rule;
+    char *name =
+        weir_tls_peer_name(stream, rule->by_subject ? WEIR_TLS_SUBJECT : WEIR_TLS_COMMON_NAME);
+    bool named = name != NULL && name[0] != '\0';
+    bool good = named && weir_hba_maps(access->rules, rule->map, name, user);
+    if (!good)
+        access->note = named ? weir_format("the certificate is that of \"%s\"", name)
+                             : weir_strdup("the certificate has no name of that kind");
+    free(name);
+    return good;
+}
+
+/* With PostgreSQL's words, and its code where a password was asked for. */
+static void refuse_certificate(struct client *client, enum weir_hba_method method)
+{
+    bool password =
+        method == WEIR_HBA_PASSWORD || method == WEIR_HBA_MD5 || method == WEIR_HBA_SCRAM;
+    char *text = weir_format("%s authentication failed for user \"%s\"",
+                             password                   ? "password"
+                             : method == WEIR_HBA_TRUST ? "\"trust\""
+                                                        : "certificate",
+                             client->base.login->user);
+    weir_client_refuse_login(
+        &client->base, password ? WEIR_REASON_CERTIFICATE_MISMATCH : WEIR_REASON_CERTIFICATE_NAME,
+        text, NULL, NULL);
+    free(text);
+}
+
+bool access_confirm(struct client *client)
+{
+    struct access *access = client->access;
+    if (access == NULL || access->rule->certificate != WEIR_HBA_OF_USER ||
+        is_of_user(access, &client->base.stream, client->base.login->user))
+        return true;
+    refuse_certificate(client, access->rule->method);
+    return false;
+}
+
+const char *access_note(const struct client *client)
+{
+    return client->access != NULL ? client->access->note : NULL;
+}
+
+void access_end(struct client *client)
+{
+    if (client->access == NULL)
+        return;
+    weir_hba_release(client->access->rules);
+    free(client->access->note);
+    free(client->access);
+    client->access = NULL;
 }

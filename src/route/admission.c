@@ -125,6 +125,7 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
     char *rule = client->base.login->rule;
     client->base.login->rule = NULL;
     lookup_end(client);
+    access_end(client);
     weir_client_login_free(&client->base);
     weir_list_remove(&client->base.link);
     weir_list_push_back(&router->clients, &client->link);
@@ -344,6 +345,8 @@ void admission_greet_paused(struct weir_router *router)
 static void logged_in(struct weir_client *base)
 {
     struct client *client = weir_container_of(base, struct client, base);
+    if (!access_confirm(client))
+        return;
     if (client->console != NULL) {
         console_logged_in(client);
         return;
@@ -375,9 +378,12 @@ static const char *explain(const struct client *client, enum weir_reason reason)
     const struct weir_client_login *login = client->base.login;
     const struct weir_user_file *users = client->router->users;
     const char *problem = lookup_problem(client);
+    const char *note = access_note(client);
     const char *tls_problem = weir_tls_problem(&client->base.stream);
     if (tls_problem != NULL)
         return tls_problem;
+    if (note != NULL)
+        return note;
     if (reason == WEIR_REASON_LOOKUP_FAILED && problem != NULL)
         return problem;
     if (reason != WEIR_REASON_AUTH_FAILED || login == NULL || login->user == NULL ||

@@ -121,6 +121,7 @@ void console_logged_in(struct client *client)
         return;
     }
     lookup_end(client);
+    access_end(client);
     cancel_assign_key(client);
     weir_list_remove(&base->link);
     weir_list_push_back(&router->consoles, &client->link);

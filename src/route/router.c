@@ -64,6 +64,7 @@ void router_doom_client(struct client *client)
 {
     struct weir_router *router = client->router;
     lookup_end(client);
+    access_end(client);
     weir_list_remove_if_linked(&client->base.link);
     weir_list_remove_if_linked(&client->link);
     weir_task_cancel(&client->resume);
@@ -252,7 +253,7 @@ void weir_router_destroy(struct weir_router *router)
     weir_profile_set_destroy(router->profiles);
     weir_auth_context_destroy(router->auth);
     weir_user_file_destroy(router->users);
-    weir_hba_destroy(router->rules);
+    weir_hba_release(router->rules);
     weir_tls_context_release(router->client_tls.context);
     drain_free_retired(router);
     weir_conf_destroy(router->conf);
@@ -274,7 +275,7 @@ void weir_router_set_tls(struct weir_router *router, const struct weir_client_tl
 
 void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules)
 {
-    weir_hba_destroy(router->rules);
+    weir_hba_release(router->rules);
     router->rules = rules;
 }
 

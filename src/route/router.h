@@ -266,6 +266,7 @@ struct client {
     struct weir_list link;               /* router->clients or router->doomed_clients */
     struct weir_task resume;             /* looks at kept input again, later in this turn */
     struct lookup *lookup;               /* while it logs in, or NULL */
+    struct access *access;               /* while it logs in by a rule, or NULL */
     struct client_statement *statements; /* hash by name */
     struct client_statement *unnamed;
     struct client_statement *deallocating; /* named by a DEALLOCATE under way */
@@ -380,6 +381,13 @@ void admission_greet_paused(struct weir_router *router);
 
 /* What this client must prove, by auth_type. False: refused at once, with login->refusal set. */
 bool access_demand(struct client *client, struct weir_admission *admission);
+/* It has proven that; whether its certificate names it, too, where the rule wants that. False: refused
+ * and closed. */
+bool access_confirm(struct client *client);
+/* What the log should say of a refusal by a rule; or NULL. */
+const char *access_note(const struct client *client);
+/* The login is over. */
+void access_end(struct client *client);
 
 /* --- lookup.c -------------------------------------------------------------------------- */
 

@@ -61,6 +61,8 @@ static void try_login(struct weir_hba *hba, const void *peer, const char *databa
         return;
     weir_require(rule->line > 0 && rule->file != NULL);
     weir_require(weir_hba_method_name(rule->method) != NULL);
+    weir_require(rule->certificate == WEIR_HBA_NOT_ASKED || login.encrypted);
+    weir_require(rule->method != WEIR_HBA_CERT || rule->certificate == WEIR_HBA_OF_USER);
     /* Asked twice, the same is answered. */
     weir_require(weir_hba_match(hba, &login) == rule);
     weir_hba_maps(hba, rule->map, database, user);
@@ -111,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             try_logins(hba, "u", name);
             free(name);
         }
-        weir_hba_destroy(hba);
+        weir_hba_release(hba);
     }
     return 0;
 }

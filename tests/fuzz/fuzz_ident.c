@@ -62,6 +62,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(name);
     }
     free(problem);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
     return 0;
 }

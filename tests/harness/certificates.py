@@ -7,6 +7,27 @@ import subprocess
 from . import postgres, process
 
 
+def head(der):
+    """The tag and length in front of an element, and the length of what follows."""
+    if der[1] < 0x80:
+        return der[:2], der[1]
+    size = der[1] & 0x7f
+    return der[:2 + size], int.from_bytes(der[2:2 + size], "big")
+
+
+def parts(der):
+    """The elements that follow each other."""
+    while der:
+        front, length = head(der)
+        yield der[:len(front) + length]
+        der = der[len(front) + length:]
+
+
+def element(tag, body):
+    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (size if len(body) < 0x80 else bytes([0x80 | len(size)]) + size) + body
+
+
 class Authority:
     def __init__(self, name="authority"):
         self.folder = process.folder("certificates")
@@ -24,10 +45,11 @@ class Authority:
         done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
         assert done.returncode == 0, done.stderr
 
-    def issue(self, common_name, file, names="DNS:localhost,IP:127.0.0.1", rsa=False):
-        """FILE.crt and FILE.key, which belong to the user that the daemon runs as."""
+    def issue(self, common_name, file, names="DNS:localhost,IP:127.0.0.1", rsa=False, subject=None):
+        """FILE.crt and FILE.key, which belong to the user that the daemon runs as. `subject` is the whole name
+        in openssl's form, in place of the common name alone."""
         key = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self.openssl("req", "-new", "-newkey", *key, "-nodes", "-subj", f"/CN={common_name}",
+        self.openssl("req", "-new", "-newkey", *key, "-nodes", "-subj", subject or f"/CN={common_name}",
                      "-addext", f"subjectAltName={names}", "-keyout", self.path(file + ".key"),
                      "-out", self.path(file + ".csr"))
         self.openssl("x509", "-req", "-in", self.path(file + ".csr"), "-days", "2", "-copy_extensions", "copy",
@@ -37,6 +59,23 @@ class Authority:
         identity = postgres.identity()
         if identity:
             os.chown(self.path(file + ".key"), identity["user"], identity["group"])
+        return self.path(file + ".crt"), self.path(file + ".key")
+
+    def issue_with_zero_byte(self, common_name, file):
+        """The same for a common name with a zero byte, which openssl does not write: signs it by hand."""
+        written = common_name.replace("\0", "~")
+        self.issue(written, file)
+        with open(self.path(file + ".crt"), encoding="ascii") as text:
+            certificate = ssl.PEM_cert_to_DER_cert(text.read())
+        signed, algorithm, _ = parts(certificate[len(head(certificate)[0]):])
+        assert signed.count(written.encode()) == 1
+        with open(self.path("signed"), "wb") as raw:
+            raw.write(signed.replace(written.encode(), common_name.encode()))
+        self.openssl("dgst", "-sha256", "-sign", self.path("ca.key"), "-out", self.path("signature"), self.path("signed"))
+        with open(self.path("signed"), "rb") as raw, open(self.path("signature"), "rb") as signature:
+            body = raw.read() + algorithm + element(0x03, b"\0" + signature.read())
+        with open(self.path(file + ".crt"), "w", encoding="ascii") as text:
+            text.write(ssl.DER_cert_to_PEM_cert(element(0x30, body)))
         return self.path(file + ".crt"), self.path(file + ".key")
 
     def settings(self, mode="require", file="server", **more):

@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 
+from test_tls import login, refusal, secured
+
 from harness import pgweir, process, wire
+from harness.certificates import Authority
 from harness.pgweir import Pgweir
 from harness.scripted import Scripted
 from harness.testing import cases
@@ -188,3 +191,70 @@ def test_peer_is_who_the_system_says():
             got = client.expect("E").fields
             assert (got["C"], got["M"]) == ("28000", 'Peer authentication failed for user "bob"'), got
         daemon.wait_log(r"login failed: rule=\S+/hba:1 method=peer reason=peer_failed")
+
+
+# --- certificates of clients ---------------------------------------------------------------------
+
+
+def test_clients_are_asked_when_a_rule_looks():
+    """Who shows a certificate of another authority is refused only then."""
+    authority = Authority()
+    alice, stranger = authority.issue("alice", "alice"), Authority("other").issue("alice", "stranger")
+    settings = authority.settings("prefer", client_tls_ca_file=authority.certificate)
+    with ruled("hostssl db all all trust\n", **settings) as daemon:
+        login(daemon, authority.context(stranger)).close()
+        login(daemon, authority.context(stranger), "bob").close()
+        begun = secured(daemon, authority.context(alice))
+        assert reload(daemon, "hostssl db alice all cert\nhost all bob all trust\n")
+        # Who came before was not asked.
+        assert refusal(begun) == {"S": "FATAL", "V": "FATAL", "C": "28000",
+                                  "M": "connection requires a valid client certificate"}
+        daemon.wait_log(r"login failed: rule=\S+/hba:1 method=cert reason=certificate_missing")
+        with login(daemon, authority.context(alice)) as client:
+            assert client.value("select 1") == "select 1"
+        daemon.wait_log(r"login succeeded rule=\S+/hba:1 method=cert tls=TLS")
+        login(daemon, authority.context(), "bob").close()
+        daemon.client("bob").close()
+        for user in ("alice", "bob"):
+            try:
+                login(daemon, authority.context(stranger), user)
+            except (OSError, wire.Closed):
+                continue
+            raise AssertionError("accepted")
+        daemon.wait_log("TLS handshake failed: certificate verify failed: ")
+        assert reload(daemon, "hostssl db all all trust\n")
+        login(daemon, authority.context(stranger)).close()
+
+
+def test_console_by_certificate():
+    authority = Authority()
+    boss, eve = authority.issue("boss", "boss"), authority.issue("eve", "eve")
+    with ruled("hostssl pgweir all all cert\n", admin_users="boss,eve",
+               **authority.settings(client_tls_ca_file=authority.certificate)) as daemon:
+        with secured(daemon, authority.context(boss)).login("boss", "pgweir") as console:
+            assert console.query("show version").value.startswith("pgweir")
+        with secured(daemon, authority.context(eve)) as client:
+            client.send(wire.startup({"user": "boss", "database": "pgweir"}))
+            assert client.expect("E").fields["M"] == 'certificate authentication failed for user "boss"'
+        daemon.wait_log('reason=certificate_name .*: the certificate is that of "eve"')
+
+
+@cases(cert=("cert",), clientcert=("md5 clientcert=verify-ca",))
+def test_rules_that_look_at_certificates_need_an_authority(method):
+    authority = Authority()
+    with Scripted() as server:
+        daemon = make(server, f"host all all all trust\nhostssl all all all {method}\n", start=False,
+                      **authority.settings("prefer"))
+        for arguments in (["--check", daemon.ini], [daemon.ini]):
+            status, output = pgweir.run(*arguments)
+            assert status == 1 and "/hba:2: certificates of clients can be verified only with" in output, output
+        daemon.settings["client_tls_ca_file"] = authority.certificate
+        daemon.write()
+        status, output = pgweir.run("--check", daemon.ini)
+        assert status == 0 and "2 rules; clients are asked for certificates" in output, output
+        # Without TLS the rule fits nobody, as in PostgreSQL.
+        daemon.settings.update(client_tls_sslmode="disable", client_tls_ca_file=None)
+        daemon.write()
+        with daemon:
+            daemon.start()
+            daemon.client().close()

@@ -1,24 +1,19 @@
 """The same rules in pgweir and in PostgreSQL: the same logins get in, and the others get the same error.
 
-The reference is held to the rules; the server behind pgweir trusts everybody, so that what refuses a
-login there is pgweir, or PostgreSQL for what pgweir leaves to it (roles and databases that do not exist).
+See side_by_side.py for who is held to what.
 """
 import contextlib
 import os
 import pwd
 import random
 import re
-import signal
 
+from side_by_side import ROLES, SECRET, TRUST, Pair, lines_of, outcome, refused_lines, write_rules
 from support import Skip, has_ipv6, pool
 
-from harness import pgweir, postgres, process, wire
+from harness import pgweir, postgres, wire
 
-SECRET = "correct horse"
 ME = pwd.getpwuid(os.geteuid()).pw_name
-ROLES = ("scram", "hashed", "reader")
-TRUST = "".join(f"{way} trust\n" for way in ("local all all", "local replication all", "host all all all",
-                                             "host replication all all"))
 
 # Rules, maps, and the files that they name.
 SETS = {
@@ -69,7 +64,7 @@ IDENT = rf"""
     pattern  /^(.*){ME[-1]}$  re\1er
     pattern  /^{ME[:-1]}  scram
     """
-FILES = {"databases": "one, three # and\n\n\"reader\"", "users": "scram\nreader,nobody"}
+FILES = {"databases": "one, three # and\n\n\"reader\"", "users": "scram\nreader,nobody", "ident": IDENT}
 
 # Lines that PostgreSQL 15 and pgweir must judge alike.
 GOOD_LINES = """
@@ -138,47 +133,6 @@ local all @nowhere trust
 """
 
 
-def lines_of(text):
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def reload_reference(reference, rules):
-    """Writes the files and waits until new connections are held to them."""
-    for name, text in {"pg_ident.conf": IDENT, **FILES}.items():
-        with open(os.path.join(reference.data, name), "w", encoding="ascii") as file:
-            file.write(text)
-    before = reference.sql("select pg_conf_load_time()")
-    reference.hba(rules, reload=False)
-    reference.child.send_signal(signal.SIGHUP)
-    process.wait_until(lambda: reference.sql("select pg_conf_load_time()") != before, "PostgreSQL has reloaded")
-    wrong = reference.sql("select line_number, error from pg_hba_file_rules where error is not null "
-                          "and error not like '%cannot match because%'")  # which is no error
-    assert not wrong, wrong
-
-
-def write_rules(daemon, rules):
-    for name, text in {"hba": "local all postgres trust\n" + rules, "ident": IDENT, **FILES}.items():
-        with open(os.path.join(daemon.folder, name), "w", encoding="ascii") as file:
-            file.write(text)
-
-
-def reload_daemon(daemon, rules):
-    write_rules(daemon, rules)
-    before = daemon.read_log().count("configuration reloaded")
-    daemon.signal(signal.SIGHUP)
-    process.wait_until(lambda: daemon.read_log().count("configuration reloaded") > before, "pgweir has reloaded")
-
-
-def outcome(port, host, user, database, secret, **parameters):
-    """'in', or what the error says."""
-    with contextlib.closing(wire.Client(port, host, timeout=20)) as client:
-        try:
-            client.login(user, database, secret, **parameters)
-        except wire.ServerError as refusal:
-            return refusal.sqlstate, refusal.fields["M"]
-        return "in"
-
-
 def logins():
     for user in ROLES + ("nobody", ME):
         for database in ("one", "two", "reader", "nowhere"):
@@ -189,67 +143,26 @@ def logins():
         yield user, "one", SECRET, {"replication": "database"}
 
 
-def prepare(server):
-    for role in ROLES:
-        server.sql("set password_encryption = '%s'; create role %s login replication password '%s'"
-                   % ("md5" if role == "hashed" else "scram-sha-256", role, SECRET))
-    for database in ("one", "two", "reader"):
-        server.sql(f"create database {database}")
-
-
-def start_pair(stack):
-    addresses = "127.0.0.1,::1" if has_ipv6() else "127.0.0.1"
-    reference = stack.enter_context(postgres.Postgres({"listen_addresses": addresses}, hba=""))
-    backend = stack.enter_context(postgres.Postgres(hba=TRUST))
-    prepare(reference)
-    prepare(backend)
-    secrets = dict(reference.sql("select rolname, rolpassword from pg_authid where rolpassword is not null"))
-    assert set(secrets) == set(ROLES)
-    folder = process.folder("rules")
-    daemon = pgweir.Pgweir({"*": f"host=127.0.0.1 port={backend.port}"}, users=secrets, start=False,
-                           listen_addr=addresses, unix_socket_dir=folder, auth_type="hba", pool_size=2,
-                           max_overflow=0, pool_timeout="5s", auth_hba_file=None, log_level="info")
-    daemon.settings.update(auth_hba_file=os.path.join(daemon.folder, "hba"),
-                           auth_ident_file=os.path.join(daemon.folder, "ident"))
-    write_rules(daemon, "")
-    daemon.write()
-    daemon.start()
-    stack.enter_context(daemon)
-    return reference, daemon, folder
-
-
 @pool(seconds=240)
 def test_same_logins_get_in(env):
     if env.against != "pgweir":
         raise Skip("it starts its own")
     with contextlib.ExitStack() as stack:
-        reference, daemon, folder = start_pair(stack)
-        ways = [(reference.folder, folder), ("127.0.0.1", "127.0.0.1")] + [("::1", "::1")] * has_ipv6()
+        pair = Pair(stack, FILES)
         seen = set()
         for name, rules in SETS.items():
-            reload_reference(reference, rules)
-            reload_daemon(daemon, rules)
-            for direct, pooled in ways:
+            pair.reload(rules)
+            for host in ["local", "127.0.0.1"] + ["::1"] * has_ipv6():
                 for user, database, secret, parameters in logins():
-                    expected = outcome(reference.port, direct, user, database, secret, **parameters)
-                    found = outcome(daemon.port, pooled, user, database, secret, **parameters)
-                    assert found == expected, (name, pooled, user, database, secret, parameters, found, expected)
+                    expected = pair.outcomes(host, user, database, secret, **parameters)
                     seen.add((name, expected if expected == "in" else expected[0]))
         # Every set let somebody in and refused somebody; every kind of refusal came up.
         for name in SETS:
             assert (name, "in") in seen and (name, "28000") in seen, (name, seen)
         assert {code for _, code in seen} == {"in", "28000", "28P01", "3D000"}, seen
-        rules = re.findall(r"login succeeded rule=\S+/hba:(\d+) method=(\S+)", daemon.read_log())
+        rules = re.findall(r"login succeeded rule=\S+/hba:(\d+) method=(\S+)", pair.daemon.read_log())
         assert {method for _, method in rules} == {"peer", "scram-sha-256", "md5", "password", "trust"}, rules
-        daemon.stop()
-
-
-def refused_lines(daemon):
-    """What --check complains of: {line: reason}."""
-    status, output = pgweir.run("--check", daemon.ini)
-    found = {int(line): reason for line, reason in re.findall(r"/hba:(\d+): (.*)", output)}
-    assert (status != 0) == bool(found), output
-    return found
+        pair.daemon.stop()
 
 
 @pool(seconds=120)

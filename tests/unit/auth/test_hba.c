@@ -131,7 +131,7 @@ Test(hba, which_logins_a_rule_fits)
         size_t line = line_for(hba, fitting[i].from, fitting[i].database, fitting[i].user);
         cr_expect_eq(line, fitting[i].fits ? 2 : 0, "%s: %s %s %s", fitting[i].rule,
                      fitting[i].from, fitting[i].database, fitting[i].user);
-        weir_hba_destroy(hba);
+        weir_hba_release(hba);
     }
 }
 
@@ -160,7 +160,7 @@ Test(hba, first_rule_that_fits_wins)
     cr_expect_eq(rule->method, WEIR_HBA_PEER);
     cr_expect_str_eq(rule->map, "m");
     cr_expect_str_eq(rule->file, "hba");
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 Test(hba, replication_and_encryption)
@@ -179,7 +179,59 @@ Test(hba, replication_and_encryption)
     login.user = "v";
     login.encrypted = false;
     cr_expect_eq(weir_hba_match(hba, &login)->line, 2);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
+}
+
+static const struct {
+    const char *rule;
+    enum weir_hba_method method;
+    enum weir_hba_certificate certificate;
+    bool by_subject;
+    const char *map;
+} certificates[] = {
+    {"trust", WEIR_HBA_TRUST, WEIR_HBA_NOT_ASKED, false, NULL},
+    {"cert", WEIR_HBA_CERT, WEIR_HBA_OF_USER, false, NULL},
+    {"cert map=m", WEIR_HBA_CERT, WEIR_HBA_OF_USER, false, "m"},
+    {"cert clientname=DN map=m", WEIR_HBA_CERT, WEIR_HBA_OF_USER, true, "m"},
+    {"cert clientname=DN clientname=CN", WEIR_HBA_CERT, WEIR_HBA_OF_USER, false, NULL},
+    {"cert clientcert=verify-full", WEIR_HBA_CERT, WEIR_HBA_OF_USER, false, NULL},
+    {"md5 clientcert=verify-ca", WEIR_HBA_MD5, WEIR_HBA_SHOWN, false, NULL},
+    {"scram-sha-256 clientcert=verify-full", WEIR_HBA_SCRAM, WEIR_HBA_OF_USER, false, NULL},
+    {"reject clientcert=verify-ca", WEIR_HBA_REJECT, WEIR_HBA_SHOWN, false, NULL},
+    {"trust clientcert=verify-full,clientname=DN", WEIR_HBA_TRUST, WEIR_HBA_OF_USER, true, NULL},
+    {"trust clientname=DN", WEIR_HBA_TRUST, WEIR_HBA_NOT_ASKED, true, NULL},
+};
+
+Test(hba, what_certificates_must_be)
+{
+    for (size_t i = 0; i < sizeof(certificates) / sizeof(certificates[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "local all all trust\nhostssl all all all %s\n",
+                 certificates[i].rule);
+        struct weir_hba *hba = parse(text);
+        struct weir_hba_login login = login_of("127.0.0.1", "db", "u");
+        login.encrypted = true;
+        const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+        cr_assert_not_null(rule, "%s", text);
+        cr_expect_eq(rule->method, certificates[i].method, "%s", text);
+        cr_expect_eq(rule->certificate, certificates[i].certificate, "%s", text);
+        cr_expect_eq(rule->by_subject, certificates[i].by_subject, "%s", text);
+        const char *map = certificates[i].map;
+        cr_expect(map == NULL ? rule->map == NULL : strcmp(rule->map, map) == 0, "%s", text);
+        cr_expect_eq(weir_hba_certificate_rule(hba),
+                     rule->certificate == WEIR_HBA_NOT_ASKED ? NULL : rule, "%s", text);
+        weir_hba_release(hba);
+    }
+}
+
+/* A login goes on with the rules that it began with. */
+Test(hba, rules_are_counted)
+{
+    struct weir_hba *hba = parse("local all all trust\n");
+    cr_assert_eq(weir_hba_share(hba), hba);
+    weir_hba_release(hba);
+    cr_expect_eq(line_for(hba, "local", "db", "u"), 1);
+    weir_hba_release(hba);
 }
 
 Test(hba, own_addresses)
@@ -212,10 +264,10 @@ Test(hba, own_addresses)
     own.ifa_netmask = (struct sockaddr *)&no_mask;
     login.interfaces = &own;
     cr_expect_null(weir_hba_match(hba, &login), "a mask of zeroes is none");
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
     hba = parse("host all all all trust\n");
     cr_expect_not(weir_hba_needs_interfaces(hba));
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 /* --- what is no rule ------------------------------------------------------------------- */
@@ -256,9 +308,25 @@ static const struct {
     {"host all all all radius", "hba:1: refused: method radius"},
     {"hostgssenc all all all gss", "hba:1: refused: method gss"},
     {"host all all all sspi", "hba:1: refused: method sspi"},
-    {"hostssl all all all cert", "hba:1: refused: method cert: not built; see client_tls_sslmode"},
-    {"hostssl all all all md5 clientcert=verify-full", "hba:1: refused: option clientcert"},
-    {"local all all md5 map=x", "hba:1: authentication option map goes with method peer only"},
+    {"local all all cert", "hba:1: method cert is for connections of type hostssl only"},
+    {"host all all all cert", "hba:1: method cert is for connections of type hostssl only"},
+    {"hostnossl all all all cert", "hba:1: method cert is for connections of type hostssl only"},
+    {"hostssl all all all cert clientcert=verify-ca",
+     "hba:1: method cert goes with clientcert=verify-full only"},
+    {"hostssl all all all md5 clientcert=1", "hba:1: invalid value for clientcert: \"1\""},
+    {"hostssl all all all md5 clientcert=", "hba:1: invalid value for clientcert: \"\""},
+    {"hostssl all all all md5 clientcert=VERIFY-CA", "hba:1: invalid value for clientcert"},
+    {"host all all all md5 clientcert=verify-ca",
+     "hba:1: authentication option clientcert goes with type hostssl only"},
+    {"local all all trust clientcert=verify-full",
+     "hba:1: authentication option clientcert goes with type hostssl only"},
+    {"hostssl all all all cert clientname=cn", "hba:1: invalid value for clientname: \"cn\""},
+    {"host all all all trust clientname=CN",
+     "hba:1: authentication option clientname goes with type hostssl only"},
+    {"hostssl all all all md5 map=x",
+     "hba:1: authentication option map goes with methods peer and cert only"},
+    {"local all all md5 map=x",
+     "hba:1: authentication option map goes with methods peer and cert only"},
     {"local all all peer x", "hba:1: authentication option \"x\" is not in the form name=value"},
     {"local all all peer x=y", "hba:1: unknown authentication option \"x=y\""},
     {"local samerole all trust", "hba:1: refused: members of a role (samerole)"},
@@ -285,7 +353,7 @@ Test(hba, what_is_no_rule)
         cr_expect(problem != NULL && strstr(problem, bad[i].problem) != NULL, "%s: %s", bad[i].text,
                   problem != NULL ? problem : "no problem");
         free(problem);
-        weir_hba_destroy(hba);
+        weir_hba_release(hba);
     }
 }
 
@@ -350,7 +418,7 @@ Test(hba, inclusion)
         cr_expect_str_eq(rule->file, rows[i].file, "%s %s", rows[i].database, rows[i].user);
         cr_expect_eq(rule->line, rows[i].line, "%s %s", rows[i].database, rows[i].user);
     }
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 static void expect_refused(const struct memory_file *files, const char *expected)
@@ -360,7 +428,7 @@ static void expect_refused(const struct memory_file *files, const char *expected
     cr_expect_null(hba);
     cr_expect(problem != NULL && strstr(problem, expected) != NULL, "%s: %s", expected, problem);
     free(problem);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 Test(hba, cycles_and_depth)
@@ -390,7 +458,7 @@ Test(hba, cycles_and_depth)
     struct weir_hba *hba = read_files(deep, &problem);
     cr_assert_not_null(hba, "%s", problem);
     cr_expect_eq(line_for(hba, "local", "db", "u"), 1);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 /* --- maps ------------------------------------------------------------------------------ */
@@ -404,7 +472,8 @@ static const char *const maps = "m  root  admin\n"
                                 "pattern  root  /^app[0-9]$\n"
                                 "perhaps  /^(a)?b$  x\\1\n"
                                 "perhaps  b  x\n"
-                                "\"with blank\"  root  admin\n";
+                                "\"with blank\"  root  admin\n"
+                                "subject  \"/^CN=([a-z]+),OU=staff,O=A\\\\, B$\"  \\1\n";
 
 static const struct {
     const char *map, *system_user, *user;
@@ -434,6 +503,10 @@ static const struct {
     {"perhaps", "b", "x", false}, /* nothing to insert: no later line is asked */
     {"with blank", "root", "admin", true},
     {"nowhere", "root", "root", false},
+    /* as certificates name their owners */
+    {"subject", "CN=bob,OU=staff,O=A\\, B", "bob", true},
+    {"subject", "CN=bob,OU=guests,O=A\\, B", "bob", false},
+    {"subject", "CN=bob,OU=staff,O=A\\, B", "eve", false},
 };
 
 Test(ident, who_may_be_whom)
@@ -447,7 +520,7 @@ Test(ident, who_may_be_whom)
         cr_expect_eq(weir_hba_maps(hba, mapping[i].map, mapping[i].system_user, mapping[i].user),
                      mapping[i].maps, "%s: %s as %s", mapping[i].map, mapping[i].system_user,
                      mapping[i].user);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 Test(ident, what_is_no_map)
@@ -490,7 +563,7 @@ Test(ident, system_users)
     for (uid_t uid = 100000000; uid < 100000200; uid++)
         cr_expect_not(weir_hba_is_peer(hba, rule, uid, "admin"));
     cr_expect(weir_hba_is_peer(hba, rule, 0, "admin"), "forgotten and asked for again");
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 /* --- files ----------------------------------------------------------------------------- */
@@ -522,7 +595,7 @@ Test(hba, files)
     cr_assert_not_null(hba, "%s", problem);
     cr_expect_eq(weir_hba_count(hba), 2);
     cr_expect_eq(line_for(hba, "local", "db", "u"), 1);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 
     write_file(main_path, "local all all trust\0", 20);
     cr_expect_null(weir_hba_read(main_path, "", &problem));
@@ -566,7 +639,7 @@ Test(hba, ten_thousand_rules)
         ((double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3) / 100;
     cr_log_info("a match behind 10,000 rules: %.1f us", each);
     cr_expect_lt(each, 20000);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
 
 /* A name that would take for ever ends the search instead, and never by a rule behind. */
@@ -579,5 +652,5 @@ Test(hba, dear_patterns)
     cr_expect_eq(line_for(hba, "local", "db", "other"), 2);
     cr_expect_eq(line_for(hba, "local", "db", "aab"), 1);
     cr_expect_eq(line_for(hba, "local", "db", name), 0);
-    weir_hba_destroy(hba);
+    weir_hba_release(hba);
 }
