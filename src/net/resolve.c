@@ -1,8 +1,10 @@
-/* Names to addresses: c-ares asks, libev waits, answers are kept for a moment and shared. */
+/* Names to addresses and back: c-ares asks, libev waits, answers are kept for a moment and shared. */
 #include "weir/resolve.h"
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,26 +15,34 @@
 /* Long enough for a burst of dials to ask once, short enough that a fail-over by DNS is followed.
  */
 #define CACHE_TIME (15 * WEIR_SEC)
-/* Names come from the configuration and are few; this only bounds a strange one. */
+/* Names come from the configuration and are few, addresses are those of clients that just log in. */
 #define MAX_ENTRIES    256
 #define MAX_ADDRESSES  64
 #define TRY_TIMEOUT_MS 2000
 #define TRIES          2
 #define RESOLVER_FILE  "/etc/resolv.conf"
 
-/* One name: being asked for (`pending`), or answered and good until `expires`. Failures are handed
+/* What a question is about. */
+struct subject {
+    bool reverse; /* `text` is an address, and its name is wanted */
+    const char *text;
+};
+
+/* One subject: being asked for (`pending`), or answered and good until `expires`. Failures are handed
  * to those who wait and not kept. */
 struct weir_resolver_entry {
     struct weir_list link;
     struct weir_list waiters; /* weir_resolve_query.link */
     struct weir_resolver *resolver;
-    char *name;
+    char *text; /* of its subject */
+    bool reverse;
     bool pending;
     unsigned
         users; /* queries that point here, and callbacks which run; not freed before they end */
     weir_usec expires;
     struct weir_address *addresses;
     size_t count;
+    char *found; /* the name of an address */
     char *problem;
 };
 
@@ -168,17 +178,23 @@ static void free_entry(struct weir_resolver_entry *entry)
 {
     entry->resolver->entry_count--;
     weir_list_remove(&entry->link);
-    free(entry->name);
+    free(entry->text);
+    free(entry->found);
     free(entry->addresses);
     free(entry->problem);
     free(entry);
+}
+
+static bool is_answered(const struct weir_resolver_entry *entry)
+{
+    return entry->count > 0 || entry->found != NULL;
 }
 
 static void release_entry(struct weir_resolver_entry *entry)
 {
     weir_require(entry->users > 0);
     entry->users--;
-    if (entry->users == 0 && !entry->pending && entry->count == 0)
+    if (entry->users == 0 && !entry->pending && !is_answered(entry))
         free_entry(entry);
 }
 
@@ -194,13 +210,14 @@ static void trim_entries(struct weir_resolver *resolver)
     }
 }
 
-static struct weir_resolver_entry *find_entry(struct weir_resolver *resolver, const char *name)
+static struct weir_resolver_entry *find_entry(struct weir_resolver *resolver,
+                                              const struct subject *subject)
 {
     weir_list_for(link, &resolver->entries) {
         struct weir_resolver_entry *entry =
             weir_container_of(link, struct weir_resolver_entry, link);
         bool usable = entry->pending || entry->expires > resolver->loop->now;
-        if (usable && strcmp(entry->name, name) == 0)
+        if (usable && entry->reverse == subject->reverse && strcmp(entry->text, subject->text) == 0)
             return entry;
     }
     return NULL;
@@ -225,51 +242,91 @@ static void take_addresses(struct weir_resolver_entry *entry, const struct ares_
     }
 }
 
-/* Called by c-ares, perhaps from inside ares_getaddrinfo: the waiters hear of it by task. */
-static void on_answer(void *context, int status, int timeouts, struct ares_addrinfo *answer)
+/* Called by c-ares, perhaps from inside the call that asked: the waiters hear of it by task. */
+static void finish(struct weir_resolver_entry *entry, int status)
 {
-    struct weir_resolver_entry *entry = context;
     struct weir_resolver *resolver = entry->resolver;
     entry->pending = false;
     resolver->pending_count--;
-    if (status == ARES_SUCCESS && answer != NULL)
-        take_addresses(entry, answer);
-    if (answer != NULL)
-        ares_freeaddrinfo(answer);
     if (resolver->ending)
         return;
     entry->expires = resolver->loop->now;
-    if (entry->count > 0)
+    if (is_answered(entry))
         entry->expires += CACHE_TIME;
     else
-        entry->problem = weir_format("cannot resolve the name: %s",
-                                     ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+        entry->problem =
+            weir_format("cannot resolve the %s: %s", entry->reverse ? "address" : "name",
+                        ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
     weir_list_for(link, &entry->waiters) {
         struct weir_resolve_query *query = weir_container_of(link, struct weir_resolve_query, link);
         weir_loop_defer(resolver->loop, &query->task);
     }
-    if (entry->users == 0 && entry->count == 0)
+    if (entry->users == 0 && !is_answered(entry))
         free_entry(entry);
 }
 
-static struct weir_resolver_entry *ask(struct weir_resolver *resolver, const char *name)
+static void on_addresses(void *context, int status, int timeouts, struct ares_addrinfo *answer)
+{
+    struct weir_resolver_entry *entry = context;
+    if (status == ARES_SUCCESS && answer != NULL)
+        take_addresses(entry, answer);
+    if (answer != NULL)
+        ares_freeaddrinfo(answer);
+    finish(entry, status);
+}
+
+static void on_name(void *context, int status, int timeouts, struct hostent *answer)
+{
+    struct weir_resolver_entry *entry = context;
+    if (status == ARES_SUCCESS && answer != NULL && answer->h_name != NULL)
+        entry->found = weir_strdup(answer->h_name);
+    finish(entry, status);
+}
+
+static void ask_name(struct weir_resolver *resolver, struct weir_resolver_entry *entry)
+{
+    struct weir_address address;
+    weir_require(weir_resolve_numeric(entry->text, &address));
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    memcpy(&four, &address.storage, sizeof(four));
+    memcpy(&six, &address.storage, sizeof(six));
+    if (address.any.sa_family == AF_INET)
+        ares_gethostbyaddr(resolver->channel, &four.sin_addr, sizeof(four.sin_addr), AF_INET,
+                           on_name, entry);
+    else
+        ares_gethostbyaddr(resolver->channel, &six.sin6_addr, sizeof(six.sin6_addr), AF_INET6,
+                           on_name, entry);
+}
+
+static void ask_addresses(struct weir_resolver *resolver, struct weir_resolver_entry *entry)
+{
+    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    ares_getaddrinfo(resolver->channel, entry->text, NULL, &hints, on_addresses, entry);
+}
+
+static struct weir_resolver_entry *ask(struct weir_resolver *resolver,
+                                       const struct subject *subject)
 {
     trim_entries(resolver);
     struct weir_resolver_entry *entry = weir_alloc(sizeof *entry);
     weir_list_init(&entry->waiters);
     entry->resolver = resolver;
-    entry->name = weir_strdup(name);
+    entry->text = weir_strdup(subject->text);
+    entry->reverse = subject->reverse;
     weir_list_push_back(&resolver->entries, &entry->link);
     resolver->entry_count++;
     entry->users = 1; /* kept while c-ares may answer at once */
     if (ensure_channel(resolver)) {
         entry->pending = true;
         resolver->pending_count++;
-        struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-        ares_getaddrinfo(resolver->channel, name, NULL, &hints, on_answer, entry);
+        if (entry->reverse)
+            ask_name(resolver, entry);
+        else
+            ask_addresses(resolver, entry);
         arm_timer(resolver);
     } else {
-        entry->problem = weir_strdup("cannot resolve the name: the resolver does not start");
+        entry->problem = weir_strdup("cannot resolve anything: the resolver does not start");
     }
     return entry;
 }
@@ -282,7 +339,12 @@ static void deliver(struct weir_task *task)
     struct weir_resolver_entry *entry = query->entry;
     weir_list_remove(&query->link);
     query->entry = NULL;
-    struct weir_resolve_result result = {entry->addresses, entry->count, entry->problem};
+    struct weir_resolve_result result = {
+        .addresses = entry->addresses,
+        .count = entry->count,
+        .name = entry->found,
+        .problem = entry->problem,
+    };
     query->done(query, &result);
     release_entry(entry);
 }
@@ -309,13 +371,14 @@ void weir_resolver_use_servers(struct weir_loop *loop, const char *servers)
     resolver->servers = weir_strdup(servers);
 }
 
-void weir_resolve_start(struct weir_loop *loop, const char *name, struct weir_resolve_query *query)
+static void start(struct weir_loop *loop, const struct subject *subject,
+                  struct weir_resolve_query *query)
 {
     weir_require(query->entry == NULL);
     struct weir_resolver *resolver = get_resolver(loop);
-    struct weir_resolver_entry *entry = find_entry(resolver, name);
+    struct weir_resolver_entry *entry = find_entry(resolver, subject);
     if (entry == NULL)
-        entry = ask(resolver, name);
+        entry = ask(resolver, subject);
     else
         entry->users++;
     query->entry = entry;
@@ -323,6 +386,36 @@ void weir_resolve_start(struct weir_loop *loop, const char *name, struct weir_re
     weir_list_push_back(&entry->waiters, &query->link);
     if (!entry->pending)
         weir_loop_defer(loop, &query->task);
+}
+
+void weir_resolve_start(struct weir_loop *loop, const char *name, struct weir_resolve_query *query)
+{
+    start(loop, &(struct subject){.text = name}, query);
+}
+
+/* Without port and scope; "" for what is no address of the internet. */
+static void print_address(const struct weir_address *address, char *text, socklen_t size)
+{
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    memcpy(&four, &address->storage, sizeof(four));
+    memcpy(&six, &address->storage, sizeof(six));
+    text[0] = '\0';
+    if (address->any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &four.sin_addr, text, size);
+    else if (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+        inet_ntop(AF_INET, &six.sin6_addr.s6_addr[12], text, size);
+    else if (address->any.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &six.sin6_addr, text, size);
+}
+
+void weir_resolve_start_address(struct weir_loop *loop, const struct weir_address *address,
+                                struct weir_resolve_query *query)
+{
+    char text[INET6_ADDRSTRLEN];
+    print_address(address, text, sizeof text);
+    weir_require(text[0] != '\0');
+    start(loop, &(struct subject){.reverse = true, .text = text}, query);
 }
 
 void weir_resolve_cancel(struct weir_resolve_query *query)

@@ -10,6 +10,7 @@ struct asking {
     size_t count;
     int calls;
     struct weir_address addresses[8];
+    char name[256];
 };
 
 static int expected_calls;
@@ -21,7 +22,8 @@ static void take(struct weir_resolve_query *query, const struct weir_resolve_res
     asking->count = result->count;
     for (size_t i = 0; i < result->count && i < 8; i++)
         asking->addresses[i] = result->addresses[i];
-    cr_assert_eq(result->problem == NULL, result->count > 0);
+    snprintf(asking->name, sizeof(asking->name), "%s", result->name != NULL ? result->name : "");
+    cr_assert_eq(result->problem == NULL, result->count > 0 || result->name != NULL);
     if (--expected_calls == 0)
         weir_loop_stop(&test.loop);
 }
@@ -32,6 +34,14 @@ static void ask(struct asking *asking, const char *name)
     weir_resolve_start(&test.loop, name, &asking->query);
 }
 
+static void ask_name(struct asking *asking, const char *address)
+{
+    struct weir_address numeric;
+    cr_assert(weir_resolve_numeric(address, &numeric));
+    asking->query.done = take;
+    weir_resolve_start_address(&test.loop, &numeric, &asking->query);
+}
+
 static bool run(int calls)
 {
     expected_calls = calls;
@@ -40,7 +50,7 @@ static bool run(int calls)
 
 /* --- the server ------------------------------------------------------------------------ */
 
-enum { TYPE_A = 1, TYPE_AAAA = 28 };
+enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28 };
 
 /* More addresses than a UDP packet of 512 bytes takes. */
 #define MANY 60
@@ -80,6 +90,36 @@ static size_t add_address(uint8_t *reply, size_t at, uint8_t last)
     return at + sizeof record;
 }
 
+/* The name "NAME.test": `name` is one label. */
+static size_t add_name(uint8_t *reply, size_t at, const char *name)
+{
+    uint8_t length = (uint8_t)strlen(name);
+    const uint8_t record[] = {0xc0, 12, 0, TYPE_PTR, 0, 1, 0, 0, 0, 60, 0, (uint8_t)(length + 7)};
+    memcpy(reply + at, record, sizeof record);
+    at += sizeof record;
+    reply[at++] = length;
+    memcpy(reply + at, name, length);
+    memcpy(reply + at + length, "\4test", 6);
+    return at + length + 6;
+}
+
+/* Names of the addresses 127.0.0.2 and ::ffff:2, and of 127.0.0.3 one that no host has. */
+static size_t answer_address(const char *name, uint8_t *packet, size_t length)
+{
+    const char *found = NULL;
+    if (strcmp(name, "2.0.0.127.in-addr.arpa.") == 0 ||
+        strncmp(name, "2.0.0.0.f.f.f.f.0.0.", 20) == 0)
+        found = "db";
+    else if (strcmp(name, "3.0.0.127.in-addr.arpa.") == 0)
+        found = "d b\n";
+    if (found == NULL) {
+        packet[3] |= 3; /* no such name */
+        return length;
+    }
+    packet[7] = 1;
+    return add_name(packet, length, found);
+}
+
 /* Makes the answer of a question; 0: there is none. */
 static size_t answer(uint8_t *packet, size_t got, bool over_tcp)
 {
@@ -88,12 +128,14 @@ static size_t answer(uint8_t *packet, size_t got, bool over_tcp)
     cr_assert_gt(end, 0);
     int type = packet[end - 3];
     server.questions++;
-    if (strncmp(name, "silent.", 7) == 0)
+    if (strncmp(name, "silent.", 7) == 0 || strcmp(name, "9.0.0.127.in-addr.arpa.") == 0)
         return 0;
     packet[2] = 0x84; /* an answer, authoritative */
     packet[3] = 0x80;
     memset(packet + 6, 0, 6); /* no records yet */
     size_t length = end;
+    if (type == TYPE_PTR)
+        return answer_address(name, packet, length);
     if (strcmp(name, "many.test.") == 0) {
         if (!over_tcp)
             packet[2] |= 2; /* cut: ask by TCP */
@@ -262,6 +304,60 @@ Test(dns, failures_are_not_kept)
     cr_assert(run(1));
     cr_assert_eq(asking.calls, 2);
     cr_assert_eq(server.questions, 2 * questions);
+}
+
+Test(dns, the_name_of_an_address)
+{
+    struct asking asking[3] = {0};
+    ask_name(&asking[0], "127.0.0.2");
+    ask_name(&asking[1], "::ffff:127.0.0.2");
+    ask_name(&asking[2], "::ffff:2");
+    cr_assert(run(3));
+    cr_expect_eq(server.questions, 2, "IPv4 inside IPv6 is the same address");
+    for (int i = 0; i < 3; i++)
+        cr_expect_str_eq(asking[i].name, "db.test");
+    cr_expect_eq(asking[0].count, 0);
+    /* It is kept, and apart from the name that looks the same. */
+    ask_name(&asking[0], "127.0.0.2");
+    ask(&asking[1], "127.0.0.2");
+    cr_assert(run(2));
+    cr_expect_str_eq(asking[0].name, "db.test");
+    cr_expect_str_eq(asking[1].name, "");
+    int questions = server.questions;
+    ask_name(&asking[0], "127.0.0.2");
+    cr_assert(run(1));
+    cr_expect_eq(server.questions, questions);
+    test.loop.now += 16 * WEIR_SEC;
+    ask_name(&asking[0], "127.0.0.2");
+    cr_assert(run(1));
+    cr_expect_eq(server.questions, questions + 1);
+}
+
+Test(dns, an_address_without_a_name)
+{
+    struct asking asking[3] = {0};
+    ask_name(&asking[0], "127.0.0.7");
+    cr_assert(run(1));
+    cr_expect_str_eq(asking[0].name, "");
+    cr_expect_eq(asking[0].calls, 1);
+    int questions = server.questions;
+    ask_name(&asking[0], "127.0.0.7");
+    cr_assert(run(1));
+    cr_expect_gt(server.questions, questions, "that is not kept");
+    /* What is no name of a host, with a line break in it, is none. */
+    ask_name(&asking[0], "127.0.0.3");
+    cr_assert(run(1));
+    cr_expect_str_eq(asking[0].name, "");
+    /* One that nobody answers for, and one that is no longer wanted. */
+    ask_name(&asking[1], "127.0.0.9");
+    ask_name(&asking[2], "127.0.0.9");
+    for (int i = 0; i < 5; i++)
+        test_loop_turn(&test);
+    weir_resolve_cancel(&asking[2].query);
+    cr_assert(run(1));
+    cr_expect_eq(asking[1].calls, 1);
+    cr_expect_str_eq(asking[1].name, "");
+    cr_expect_eq(asking[2].calls, 0);
 }
 
 /* The answer does not fit into a UDP packet. */
