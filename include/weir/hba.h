@@ -51,7 +51,6 @@ struct weir_hba_login {
     const char *user;
     bool physical_replication; /* not of one database: only the word "replication" stands for it */
     bool encrypted;
-    const struct ifaddrs *interfaces; /* for samehost and samenet; may be NULL if not needed */
 };
 
 /* Reads the rules and, unless `ident_file` is "", the maps. NULL on failure with *problem (free it): a
@@ -63,13 +62,45 @@ void weir_hba_release(struct weir_hba *hba); /* NULL is fine */
 size_t weir_hba_count(const struct weir_hba *hba);
 /* Some rule says samehost or samenet. */
 bool weir_hba_needs_interfaces(const struct weir_hba *hba);
-/* The first rule that looks at the client's certificate; NULL: none does. */
+/* The first rule that looks at the client's certificate, and that has a host name; NULL: none. */
 const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba);
+const struct weir_hba_rule *weir_hba_host_rule(const struct weir_hba *hba);
 
-/* The first rule that fits; NULL: none does, so the login is refused. Valid as long as `hba`. Costs
- * time for every rule before it. */
-const struct weir_hba_rule *weir_hba_match(const struct weir_hba *hba,
-                                           const struct weir_hba_login *login);
+/* --- which rule decides ---------------------------------------------------------------- */
+
+/* The way of one login through the rules, in their order, to the first that fits. It asks nobody: where
+ * a rule cannot be judged without knowing more it stops there, says what is wanted, and once that was
+ * told goes on with the same rule of the same rules. What is cheap to judge is judged first, so nothing is
+ * wanted for a rule that does not fit anyway. What was told holds for the whole walk. */
+struct weir_hba_walk;
+
+enum weir_hba_step {
+    WEIR_HBA_DECIDED,         /* weir_hba_walk_rule */
+    WEIR_HBA_WANTS_HOST,      /* the name of the client's address: weir_hba_walk_tell_host */
+    WEIR_HBA_WANTS_ADDRESSES, /* those of weir_hba_walk_host: weir_hba_walk_tell_own */
+};
+
+/* Copies `login` but for its texts. */
+struct weir_hba_walk *weir_hba_walk_begin(struct weir_hba *hba, const struct weir_hba_login *login);
+void weir_hba_walk_end(struct weir_hba_walk *walk); /* NULL is fine */
+/* `interfaces` are for samehost and samenet, as they are now. Costs time for every rule on the way. */
+enum weir_hba_step weir_hba_walk_on(struct weir_hba_walk *walk, const struct ifaddrs *interfaces);
+/* NULL: none fits, so the login is refused. Lives as long as the walk, as do its rules. */
+const struct weir_hba_rule *weir_hba_walk_rule(const struct weir_hba_walk *walk);
+struct weir_hba *weir_hba_walk_rules(const struct weir_hba_walk *walk);
+
+/* NULL: it has none. Then, and when the name does not have that address, host names fit no more. */
+void weir_hba_walk_tell_host(struct weir_hba_walk *walk, const char *host);
+/* Whether the client's address is among those of the name... */
+void weir_hba_walk_tell_own(struct weir_hba_walk *walk, bool own);
+/* ...that is, whether it is this one. */
+bool weir_hba_walk_is_own(const struct weir_hba_walk *walk, const struct sockaddr *address);
+const char *weir_hba_walk_host(const struct weir_hba_walk *walk);
+/* What was found out of it, in words for the log, to be freed; NULL: it was not wanted. */
+char *weir_hba_walk_describe_host(const struct weir_hba_walk *walk);
+
+/* --- who somebody may be --------------------------------------------------------------- */
+
 /* Whether the system user `uid` may be `user` by a rule of method peer. The name of a uid is asked of
  * the system once and kept as long as `hba`. */
 bool weir_hba_is_peer(struct weir_hba *hba, const struct weir_hba_rule *rule, uid_t uid,

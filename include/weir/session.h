@@ -22,7 +22,7 @@
 
 enum weir_client_state {
     WEIR_CLIENT_STARTUP,  /* waiting for a startup packet */
-    WEIR_CLIENT_LOOKUP,   /* its secret is being looked up */
+    WEIR_CLIENT_LOOKUP,   /* its secret, or what rule is for it, is being looked up */
     WEIR_CLIENT_PROVING,  /* authentication exchange */
     WEIR_CLIENT_DERIVING, /* key derivation under way */
     WEIR_CLIENT_GREETING, /* authenticated, waits for what only a server connection can tell */

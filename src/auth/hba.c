@@ -195,12 +195,13 @@ static bool read_net(struct parser *parser, const struct weir_word *word, struct
     entry->family = read_numeric(host, entry->address);
     free(host);
     entry->range = HBA_NET;
-    if (entry->family == AF_UNSPEC)
-        return complain(parser,
-                        slash != NULL
-                            ? "invalid address \"%s\""
-                            : "refused: \"%s\" is no address, and host names are not looked up yet",
-                        word->text);
+    if (entry->family == AF_UNSPEC && slash != NULL)
+        return complain(parser, "invalid address \"%s\"", word->text);
+    if (entry->family == AF_UNSPEC) {
+        entry->range = HBA_HOST_NAME;
+        entry->host = weir_strdup(word->text);
+        return true;
+    }
     if (slash == NULL)
         return read_mask(parser, entry);
     return set_mask(entry, slash + 1) ||
@@ -359,6 +360,7 @@ static bool read_options(struct parser *parser, struct hba_entry *entry)
 static void clear_entry(struct hba_entry *entry)
 {
     free((char *)(uintptr_t)entry->rule.map);
+    free(entry->host);
     clear_names(&entry->databases);
     clear_names(&entry->users);
 }
@@ -466,6 +468,14 @@ const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba
 {
     for (size_t i = 0; i < hba->count; i++)
         if (hba->items[i].rule.certificate != WEIR_HBA_NOT_ASKED)
+            return &hba->items[i].rule;
+    return NULL;
+}
+
+const struct weir_hba_rule *weir_hba_host_rule(const struct weir_hba *hba)
+{
+    for (size_t i = 0; i < hba->count; i++)
+        if (hba->items[i].range == HBA_HOST_NAME)
             return &hba->items[i].rule;
     return NULL;
 }

@@ -1,9 +1,10 @@
-/* Which rule fits a login. */
+/* Whether a rule fits where a login comes from and what it asks for, each part by itself. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "rules.h"
@@ -12,19 +13,12 @@
 
 /* --- addresses ------------------------------------------------------------------------- */
 
-/* An address as bytes: IPv4 inside IPv6 is IPv4, so that a socket for both kinds is no way round a
- * rule. */
-struct place {
-    int family;
-    uint8_t bytes[16];
-};
-
 static size_t length_of(int family)
 {
     return family == AF_INET ? 4 : 16;
 }
 
-static bool take_place(const struct sockaddr *address, struct place *place)
+bool hba_take_place(const struct sockaddr *address, struct place *place)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     memset(place, 0, sizeof(*place));
@@ -60,6 +54,12 @@ static bool is_within(const struct place *place, int family, const uint8_t *addr
     return differs == 0;
 }
 
+bool hba_is_same_place(const struct place *left, const struct place *right)
+{
+    return left->family == right->family &&
+           memcmp(left->bytes, right->bytes, length_of(left->family)) == 0;
+}
+
 static bool is_zero(const uint8_t *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -74,18 +74,19 @@ static bool is_interface(const struct place *place, const struct ifaddrs *each, 
     static const uint8_t all[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     struct place own, mask;
-    if (!take_place(each->ifa_addr, &own))
+    if (!hba_take_place(each->ifa_addr, &own))
         return false;
-    bool masked = whole_net && take_place(each->ifa_netmask, &mask) && mask.family == own.family &&
-                  !is_zero(mask.bytes, length_of(own.family));
+    bool masked = whole_net && hba_take_place(each->ifa_netmask, &mask) &&
+                  mask.family == own.family && !is_zero(mask.bytes, length_of(own.family));
     return is_within(place, own.family, own.bytes, masked ? mask.bytes : all);
 }
 
-static bool range_fits(const struct hba_entry *entry, const struct place *place,
-                       const struct weir_hba_login *login)
+bool hba_range_fits(const struct hba_entry *entry, const struct place *place,
+                    const struct ifaddrs *interfaces)
 {
     switch (entry->range) {
     case HBA_EVERYWHERE:
+    case HBA_HOST_NAME:
         return true;
     case HBA_NET:
         return is_within(place, entry->family, entry->address, entry->mask);
@@ -93,21 +94,30 @@ static bool range_fits(const struct hba_entry *entry, const struct place *place,
     case HBA_SAMENET:
         break;
     }
-    for (const struct ifaddrs *each = login->interfaces; each != NULL; each = each->ifa_next)
+    for (const struct ifaddrs *each = interfaces; each != NULL; each = each->ifa_next)
         if (is_interface(place, each, entry->range == HBA_SAMENET))
             return true;
     return false;
 }
 
-static bool connection_fits(const struct hba_entry *entry, const struct weir_hba_login *login)
+/* As in PostgreSQL: letters of ASCII are the same in both cases. */
+bool hba_host_fits(const struct hba_entry *entry, const char *host)
 {
-    if ((entry->connection == HBA_LOCAL) != (login->peer->sa_family == AF_UNIX))
+    size_t length = strlen(host), wanted = strlen(entry->host);
+    if (entry->host[0] != '.')
+        return strcasecmp(entry->host, host) == 0;
+    return length >= wanted && strcasecmp(entry->host, host + length - wanted) == 0;
+}
+
+bool hba_connection_fits(const struct hba_entry *entry, const struct place *place, bool encrypted)
+{
+    if ((entry->connection == HBA_LOCAL) != (place->family == AF_UNIX))
         return false;
     switch (entry->connection) {
     case HBA_HOSTSSL:
-        return login->encrypted;
+        return encrypted;
     case HBA_HOSTNOSSL:
-        return !login->encrypted;
+        return !encrypted;
     case HBA_HOSTGSSENC:
         return false;
     case HBA_LOCAL:
@@ -129,61 +139,7 @@ bool hba_name_fits(const struct hba_name *name, const char *text, bool *trouble)
     return result == WEIR_PATTERN_YES;
 }
 
-static bool database_fits(const struct hba_entry *entry, const struct weir_hba_login *login,
-                          bool *trouble)
-{
-    for (size_t i = 0; i < entry->databases.count; i++) {
-        const struct hba_name *name = &entry->databases.items[i];
-        bool fits = false;
-        if (login->physical_replication)
-            fits = name->kind == HBA_NAME_REPLICATION;
-        else if (name->kind == HBA_NAME_ALL)
-            fits = true;
-        else if (name->kind == HBA_NAME_SAMEUSER)
-            fits = strcmp(login->database, login->user) == 0;
-        else
-            fits = hba_name_fits(name, login->database, trouble);
-        if (fits)
-            return true;
-    }
-    return false;
-}
-
-static bool user_fits(const struct hba_entry *entry, const struct weir_hba_login *login,
-                      bool *trouble)
-{
-    for (size_t i = 0; i < entry->users.count; i++) {
-        const struct hba_name *name = &entry->users.items[i];
-        if (name->kind == HBA_NAME_ALL || hba_name_fits(name, login->user, trouble))
-            return true;
-    }
-    return false;
-}
-
-/* --- the face ----------------------------------------------------------------------------- */
-
-const struct weir_hba_rule *weir_hba_match(const struct weir_hba *hba,
-                                           const struct weir_hba_login *login)
-{
-    struct place place;
-    take_place(login->peer, &place);
-    for (size_t i = 0; i < hba->count; i++) {
-        const struct hba_entry *entry = &hba->items[i];
-        bool trouble = false;
-        if (!connection_fits(entry, login) || !range_fits(entry, &place, login))
-            continue;
-        bool fits = user_fits(entry, login, &trouble) && database_fits(entry, login, &trouble);
-        if (trouble) {
-            /* It might have been a rule that rejects: nobody comes in by one behind it. */
-            weir_log_warning(NULL, "login", "%s:%zu: the regular expression gave no answer",
-                             entry->rule.file, entry->rule.line);
-            return NULL;
-        }
-        if (fits)
-            return &entry->rule;
-    }
-    return NULL;
-}
+/* --- names of the system ---------------------------------------------------------------- */
 
 bool weir_hba_maps(const struct weir_hba *hba, const char *map, const char *system_user,
                    const char *user)

@@ -36,7 +36,7 @@ struct hba_names {
     size_t count;
 };
 
-enum hba_range { HBA_EVERYWHERE, HBA_NET, HBA_SAMEHOST, HBA_SAMENET };
+enum hba_range { HBA_EVERYWHERE, HBA_NET, HBA_SAMEHOST, HBA_SAMENET, HBA_HOST_NAME };
 
 struct hba_entry {
     struct weir_hba_rule rule; /* its map is owned here */
@@ -45,6 +45,7 @@ struct hba_entry {
     unsigned char family; /* of HBA_NET */
     uint8_t address[16];  /* 4 of them for IPv4, masked already */
     uint8_t mask[16];
+    char *host; /* of HBA_HOST_NAME; with a dot in front it stands for all that end so */
     struct hba_names databases;
     struct hba_names users;
 };
@@ -93,6 +94,21 @@ bool hba_read_name(const struct weir_word *word, const struct weir_line *line,
 void hba_clear_name(struct hba_name *name);
 
 /* --- hba_match.c ----------------------------------------------------------------------- */
+
+/* An address as bytes: IPv4 inside IPv6 is IPv4, so that a socket for both kinds is no way round a
+ * rule. */
+struct place {
+    int family; /* AF_UNIX, AF_INET or AF_INET6 */
+    uint8_t bytes[16];
+};
+/* False: it has no bytes, being of a Unix socket or of nothing. */
+bool hba_take_place(const struct sockaddr *address, struct place *place);
+bool hba_is_same_place(const struct place *left, const struct place *right);
+/* Type of connection and address; of a host name only that there is one to be compared. */
+bool hba_connection_fits(const struct hba_entry *entry, const struct place *place, bool encrypted);
+bool hba_range_fits(const struct hba_entry *entry, const struct place *place,
+                    const struct ifaddrs *interfaces);
+bool hba_host_fits(const struct hba_entry *entry, const char *host);
 
 /* HBA_NAME and HBA_NAME_PATTERN; a pattern that is given up counts as NO with a warning logged, and
  * sets *trouble. */

@@ -42,9 +42,10 @@ bool rules_check(const struct weir_conf *conf, struct weir_hba **rules)
     if (!good)
         fprintf(stderr, "pgweir: %s\n", problem);
     else if (*rules != NULL)
-        printf("# auth_hba_file: %zu rules%s\n", weir_hba_count(*rules),
+        printf("# auth_hba_file: %zu rules%s%s\n", weir_hba_count(*rules),
                weir_hba_certificate_rule(*rules) != NULL ? "; clients are asked for certificates"
-                                                         : "");
+                                                         : "",
+               weir_hba_host_rule(*rules) != NULL ? "; names of hosts are looked up" : "");
     free(problem);
     return good;
 }

@@ -379,7 +379,8 @@ void admission_greet_paused(struct weir_router *router);
 
 /* --- access.c -------------------------------------------------------------------------- */
 
-/* What this client must prove, by auth_type. False: refused at once, with login->refusal set. */
+/* What this client must prove, by auth_type. It may be for later: when it depends on what others have
+ * to be asked, weir_client_admitted follows. False: refused at once, with login->refusal set. */
 bool access_demand(struct client *client, struct weir_admission *admission);
 /* It has proven that; whether its certificate names it, too, where the rule wants that. False: refused
  * and closed. */

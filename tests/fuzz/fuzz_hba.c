@@ -48,6 +48,29 @@ static char **list_input(void *context, const char *path, size_t *count, const c
     return names;
 }
 
+/* To the end, with answers that are always the same. */
+static const struct weir_hba_rule *walk(struct weir_hba *hba, const struct weir_hba_login *login,
+                                        const char *host, bool flag)
+{
+    struct weir_hba_walk *walk = weir_hba_walk_begin(hba, login);
+    enum weir_hba_step step;
+    unsigned told = 0;
+    while ((step = weir_hba_walk_on(walk, NULL)) != WEIR_HBA_DECIDED) {
+        weir_require(told++ < 2);
+        if (step == WEIR_HBA_WANTS_HOST)
+            weir_hba_walk_tell_host(walk, host);
+        else
+            weir_hba_walk_tell_own(walk, flag);
+    }
+    const struct weir_hba_rule *rule = weir_hba_walk_rule(walk);
+    char *text = weir_hba_walk_describe_host(walk);
+    weir_require((text != NULL) == (told > 0));
+    weir_require(told == 0 || weir_hba_host_rule(hba) != NULL);
+    free(text);
+    weir_hba_walk_end(walk);
+    return rule;
+}
+
 static void try_login(struct weir_hba *hba, const void *peer, const char *database,
                       const char *user, bool flag)
 {
@@ -56,7 +79,7 @@ static void try_login(struct weir_hba *hba, const void *peer, const char *databa
                                    .user = user,
                                    .physical_replication = flag,
                                    .encrypted = !flag};
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = walk(hba, &login, database, flag);
     if (rule == NULL)
         return;
     weir_require(rule->line > 0 && rule->file != NULL);
@@ -64,7 +87,7 @@ static void try_login(struct weir_hba *hba, const void *peer, const char *databa
     weir_require(rule->certificate == WEIR_HBA_NOT_ASKED || login.encrypted);
     weir_require(rule->method != WEIR_HBA_CERT || rule->certificate == WEIR_HBA_OF_USER);
     /* Asked twice, the same is answered. */
-    weir_require(weir_hba_match(hba, &login) == rule);
+    weir_require(walk(hba, &login, database, flag) == rule);
     weir_hba_maps(hba, rule->map, database, user);
     weir_require(rule->map != NULL || weir_hba_maps(hba, NULL, user, user));
 }

@@ -59,7 +59,9 @@ class Pgweir:
     file; None removes a default of the harness. users: {name: secret} makes an auth_file."""
 
     def __init__(self, databases, users=None, sections="", section="pgweir", arguments=(),
-                 start=True, **settings):
+                 start=True, prefix=(), **settings):
+        """`prefix` goes before its command and sees to its user (names.Names)."""
+        self.prefix = prefix
         self.folder = process.folder("daemon")
         self.identity = postgres.identity()  # it will not run as root
         if self.identity:
@@ -124,10 +126,10 @@ class Pgweir:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.child = process.spawn([binary(), *self.arguments, self.ini], stdout=log,
-                                       stderr=log, env=environment() | self.variables,
-                                       cwd=self.folder,
-                                       **self.identity)
+            self.child = process.spawn([*self.prefix, binary(), *self.arguments, self.ini],
+                                       stdout=log, stderr=log,
+                                       env=environment() | self.variables, cwd=self.folder,
+                                       **({} if self.prefix else self.identity))
         if self not in running:
             running.append(self)
         process.wait_until(self.listens, "the daemon listens", 15)

@@ -48,7 +48,9 @@ def identity():
 class Postgres:
     """Superuser is `postgres`; sql() always gets in through the Unix socket."""
 
-    def __init__(self, settings=None, hba=TRUST, port=None, locale="C.UTF-8"):
+    def __init__(self, settings=None, hba=TRUST, port=None, locale="C.UTF-8", prefix=()):
+        """`prefix` goes before its command and sees to its user (names.Names)."""
+        self.prefix = prefix
         self.identity = identity()
         self.folder = process.folder("postgres")
         self.port = port or process.free_port()
@@ -86,14 +88,14 @@ class Postgres:
             time.sleep(0.3)
 
     def start(self):
-        command = [os.path.join(bindir(), "postgres"), "-D", self.data, "-p", str(self.port)]
+        command = [*self.prefix, os.path.join(bindir(), "postgres"), "-D", self.data, "-p", str(self.port)]
         for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         with open(self.log, "ab") as log:
             self.child = process.spawn(command, signal.SIGQUIT, stdout=log, stderr=log,
                                        cwd=self.folder,
                                        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-                                       **self.identity)
+                                       **({} if self.prefix else self.identity))
         process.wait_until(self.answers, "PostgreSQL answers", 30, 0.03)
 
     def answers(self):

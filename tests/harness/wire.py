@@ -363,14 +363,14 @@ class Result:
 
 
 class Client(Peer):
-    def __init__(self, port, host="127.0.0.1", timeout=10):
-        """host may be a folder with a Unix socket."""
+    def __init__(self, port, host="127.0.0.1", timeout=10, source=None):
+        """host may be a folder with a Unix socket; source is the own address."""
         if host.startswith("/"):
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout)
             sock.connect(f"{host}/.s.PGSQL.{port}")
         else:
-            sock = socket.create_connection((host, port), timeout)
+            sock = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         super().__init__(sock, timeout)
         self.target = (port, host)
         self.parameters = {}

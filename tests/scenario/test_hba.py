@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 
 from test_tls import login, refusal, secured
@@ -110,12 +111,32 @@ def test_check_and_start():
         daemon.settings["auth_ident_file"] = os.path.join(daemon.folder, "ident")
         daemon.write()
         write(daemon, "m root\n", "ident")
-        write(daemon, "host all all all trust\nhost all all example.org trust\nlocal x\n")
+        write(daemon, "host all all all trust\nhost all all example.org/8 trust\nlocal x\n")
         for arguments in (["--check", daemon.ini], [daemon.ini]):
             status, output = pgweir.run(*arguments)
             assert status == 1, output
-            for place in ("hba:2: refused: \"example.org\"", "hba:3: the line ends", "ident:1: the line ends"):
+            for place in ("hba:2: invalid address \"example.org/8\"", "hba:3: the line ends", "ident:1: the line ends"):
                 assert f"{daemon.folder}/{place}" in output, output
+
+
+def test_check_says_what_is_looked_up():
+    with Scripted() as server:
+        daemon = make(server, "host all all example.org trust\nhost all all .example.org md5\n", start=False)
+        status, output = pgweir.run("--check", daemon.ini)
+        assert status == 0 and "# auth_hba_file: 2 rules; names of hosts are looked up\n" in output, output
+
+
+def test_host_names():
+    """Of the file of hosts: what this machine calls itself."""
+    name = socket.gethostbyaddr("127.0.0.1")[0]
+    rules = f"host db alice {name}.example trust\nhost db all {name.upper()} trust\n"
+    with ruled(rules) as daemon:
+        with daemon.client() as client:
+            assert client.value("select 1") == "select 1"
+        daemon.wait_log(r"login succeeded rule=\S+/hba:2 method=trust")
+        assert reload(daemon, f"host db bob {name} trust\nhost db all {name}.example trust\n")
+        assert daemon.refused()["M"].startswith('no pg_hba.conf entry for host "127.0.0.1", user "alice"')
+        daemon.wait_log(rf'reason=rule_missing .*: the client\'s address has the name "{name}", which no rule')
 
 
 @cases(trust="trust", md5="md5", scram="scram-sha-256")

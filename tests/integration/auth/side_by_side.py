@@ -48,9 +48,10 @@ def speak(client, context):
     return client
 
 
-def outcome(port, host, user, database, secret, context=None, **parameters):
-    """'in', or what the error says; "closed" without any. `context` is of TLS."""
-    with contextlib.closing(wire.Client(port, host, timeout=20)) as client:
+def outcome(port, host, user, database, secret, context=None, source=None, **parameters):
+    """'in', or what the error says; "closed" without any. `context` is of TLS, `source` the client's own
+    address."""
+    with contextlib.closing(wire.Client(port, host, timeout=20, source=source)) as client:
         try:
             if context is not None:
                 speak(client, context)
@@ -72,13 +73,13 @@ def prepare(server):
 
 class Pair:
     """`files` are read by the rules, "ident" is the one of maps. `settings` are pgweir's, `reference_settings`
-    PostgreSQL's."""
+    PostgreSQL's; `prefix` is before the commands of both (names.Names)."""
 
-    def __init__(self, stack, files=(), reference_settings=(), **settings):
+    def __init__(self, stack, files=(), reference_settings=(), prefix=(), **settings):
         self.files = dict(files)
         addresses = "127.0.0.1,::1" if has_ipv6() else "127.0.0.1"
         self.reference = stack.enter_context(
-            postgres.Postgres({"listen_addresses": addresses, **dict(reference_settings)}, hba=""))
+            postgres.Postgres({"listen_addresses": addresses, **dict(reference_settings)}, hba="", prefix=prefix))
         self.backend = stack.enter_context(postgres.Postgres(hba=TRUST))
         prepare(self.reference)
         prepare(self.backend)
@@ -88,7 +89,7 @@ class Pair:
         self.daemon = pgweir.Pgweir({"*": f"host=127.0.0.1 port={self.backend.port}"}, users=secrets, start=False,
                                     listen_addr=addresses, unix_socket_dir=self.folder, auth_type="hba", pool_size=2,
                                     max_overflow=0, pool_timeout="5s", auth_hba_file=None, log_level="info",
-                                    **settings)
+                                    prefix=prefix, **settings)
         self.daemon.settings.update(auth_hba_file=os.path.join(self.daemon.folder, "hba"),
                                     auth_ident_file=os.path.join(self.daemon.folder, "ident"))
         write_rules(self.daemon, "", self.files)

@@ -95,6 +95,11 @@ host all all ::ffff:10.0.0.1/96 trust
 host all all ::1 ::1 trust
 hostnossl all all all trust
 hostnogssenc all all all reject
+host all all example.org trust
+host all all .example.org md5
+host all all "all" trust
+host all all 10.0.0.1.1 trust
+host all all ::1::2 trust
 """
 BAD_LINES = """
 local
@@ -125,6 +130,9 @@ host all all 10.0.0.1 ::1 trust
 host all all 10.0.0.1,10.0.0.2 trust
 host all all all all trust
 host all all name/8 trust
+host all all .name/8 trust
+host all all name 255.0.0.0 trust
+host all all name,other trust
 host all all 10.0.0.1.1/8 trust
 host all all 10.0.0.1 1.2.3.4.5 trust
 local all "not closed trust

@@ -37,12 +37,29 @@ static struct weir_hba_login login_of(const char *from, const char *database, co
         .peer = (struct sockaddr *)&peer, .database = database, .user = user};
 }
 
+/* The rule that decides when nothing is wanted on the way. */
+static const struct weir_hba_rule *rule_by(struct weir_hba *hba, const struct weir_hba_login *login,
+                                           const struct ifaddrs *interfaces)
+{
+    struct weir_hba_walk *walk = weir_hba_walk_begin(hba, login);
+    cr_assert_eq(weir_hba_walk_on(walk, interfaces), WEIR_HBA_DECIDED);
+    const struct weir_hba_rule *rule = weir_hba_walk_rule(walk);
+    weir_hba_walk_end(walk);
+    return rule;
+}
+
+static const struct weir_hba_rule *rule_for(struct weir_hba *hba,
+                                            const struct weir_hba_login *login)
+{
+    return rule_by(hba, login, NULL);
+}
+
 /* The line of the rule that fits, 0 for none. */
-static size_t line_for(const struct weir_hba *hba, const char *from, const char *database,
+static size_t line_for(struct weir_hba *hba, const char *from, const char *database,
                        const char *user)
 {
     struct weir_hba_login login = login_of(from, database, user);
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = rule_for(hba, &login);
     return rule != NULL ? rule->line : 0;
 }
 
@@ -135,6 +152,118 @@ Test(hba, which_logins_a_rule_fits)
     }
 }
 
+/* --- host names ------------------------------------------------------------------------ */
+
+static const struct {
+    const char *rules; /* the last one takes all */
+    const char *host;  /* NULL: the address has no name */
+    bool own;          /* that name has the address */
+    const char *asked; /* h: for the name, a: for its addresses */
+    size_t line;
+} hosts[] = {
+    {"host all all one.test trust", "one.test", true, "ha", 1},
+    {"host all all one.test trust", "ONE.Test", true, "ha", 1},
+    {"host all all one.test trust", "one.test", false, "ha", 2},
+    {"host all all one.test trust", "two.test", true, "h", 2},
+    {"host all all one.test trust", NULL, true, "h", 2},
+    {"host all all one.test trust", "aone.test", true, "h", 2},
+    {"host all all one.test trust", "one.test.org", true, "h", 2},
+    {"host all all .test trust", "one.test", true, "ha", 1},
+    {"host all all .TEST trust", "a.b.test", true, "ha", 1},
+    {"host all all .test trust", "test", true, "h", 2},
+    {"host all all .test trust", "atest", true, "h", 2},
+    {"host all all .test trust", ".test", true, "ha", 1},
+    {"host all all . trust", "one.test", true, "h", 2},
+    {"host all all \"all\" trust", "one.test", true, "h", 2},
+    {"host all all \"all\" trust", "all", true, "ha", 1},
+    {"host all all 1.2.3.4.5 trust", "one.test", true, "h", 2},
+    {"host all all \"\" trust", "one.test", true, "h", 2},
+    /* asked once, for the first rule that needs it */
+    {"host all all a.test trust\nhost all all b.test trust", "b.test", true, "ha", 2},
+    {"host all all a.test trust\nhost all all .test trust", "a.test", false, "ha", 3},
+    {"host all all a.test trust\nhost all all b.test trust", NULL, true, "h", 3},
+    {"host db v .test reject\nhost all u .test trust", "a.test", true, "ha", 2},
+    /* not asked for when the rule does not fit anyway, or comes too late */
+    {"host other all a.test trust", "a.test", true, "", 2},
+    {"host all v a.test trust", "a.test", true, "", 2},
+    {"hostssl all all a.test trust", "a.test", true, "", 2},
+    {"host all all all trust\nhost all all a.test reject", "a.test", true, "", 1},
+};
+
+/* Answers as the row says until the walk is over; what was asked for is appended to `asked`. */
+static size_t walk_by_name(struct weir_hba *hba, const char *host, bool own, char asked[8])
+{
+    struct weir_hba_login login = login_of("10.0.0.1", "db", "u");
+    struct weir_hba_walk *walk = weir_hba_walk_begin(hba, &login);
+    memset(asked, 0, 8);
+    for (size_t i = 0; i < 7; i++) {
+        enum weir_hba_step step = weir_hba_walk_on(walk, NULL);
+        cr_assert_eq(weir_hba_walk_on(walk, NULL), step, "asked again, it wants the same");
+        if (step == WEIR_HBA_DECIDED)
+            break;
+        asked[i] = step == WEIR_HBA_WANTS_HOST ? 'h' : 'a';
+        if (step == WEIR_HBA_WANTS_HOST)
+            weir_hba_walk_tell_host(walk, host);
+        else
+            weir_hba_walk_tell_own(walk, own);
+    }
+    const struct weir_hba_rule *rule = weir_hba_walk_rule(walk);
+    size_t line = rule != NULL ? rule->line : 0;
+    weir_hba_walk_end(walk);
+    return line;
+}
+
+Test(hba, host_names)
+{
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        char text[512], asked[8];
+        snprintf(text, sizeof(text), "%s\nhost all all all md5\n", hosts[i].rules);
+        struct weir_hba *hba = parse(text);
+        cr_expect_not_null(weir_hba_host_rule(hba));
+        size_t line = walk_by_name(hba, hosts[i].host, hosts[i].own, asked);
+        cr_expect_eq(line, hosts[i].line, "%s: %s: %zu", hosts[i].rules, hosts[i].host, line);
+        cr_expect_str_eq(asked, hosts[i].asked, "%s: %s", hosts[i].rules, hosts[i].host);
+        weir_hba_release(hba);
+    }
+    struct weir_hba *hba = parse("local all all trust\n");
+    cr_expect_null(weir_hba_host_rule(hba));
+    weir_hba_release(hba);
+}
+
+Test(hba, what_is_found_out_of_a_host)
+{
+    struct weir_hba *hba = parse("host all all a.test trust\n");
+    struct weir_hba_login login = login_of("::ffff:10.0.0.1", "db", "u");
+    struct weir_hba_walk *walk = weir_hba_walk_begin(hba, &login);
+    /* The walk keeps them, whoever gives them up. */
+    cr_expect_eq(weir_hba_walk_rules(walk), hba);
+    weir_hba_release(hba);
+    cr_expect_null(weir_hba_walk_describe_host(walk));
+    cr_expect_eq(weir_hba_walk_on(walk, NULL), WEIR_HBA_WANTS_HOST);
+    weir_hba_walk_tell_host(walk, "a.test");
+    cr_expect_str_eq(weir_hba_walk_host(walk), "a.test");
+    cr_expect_eq(weir_hba_walk_on(walk, NULL), WEIR_HBA_WANTS_ADDRESSES);
+    static const struct {
+        const char *address;
+        bool own;
+    } rows[] = {{"10.0.0.1", true},
+                {"10.0.0.2", false},
+                {"::ffff:10.0.0.1", true},
+                {"::a00:1", false},
+                {"local", false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        cr_expect_eq(weir_hba_walk_is_own(walk, login_of(rows[i].address, "", "").peer),
+                     rows[i].own, "%s", rows[i].address);
+    weir_hba_walk_tell_own(walk, false);
+    cr_expect_eq(weir_hba_walk_on(walk, NULL), WEIR_HBA_DECIDED);
+    cr_expect_null(weir_hba_walk_rule(walk));
+    char *text = weir_hba_walk_describe_host(walk);
+    cr_expect_str_eq(text,
+                     "the client's address has the name \"a.test\", and that not this address");
+    free(text);
+    weir_hba_walk_end(walk);
+}
+
 Test(hba, first_rule_that_fits_wins)
 {
     struct weir_hba *hba = parse("host db u 10.0.0.0/8 reject\n"
@@ -156,7 +285,7 @@ Test(hba, first_rule_that_fits_wins)
     cr_expect_eq(line_for(hba, "11.0.0.1", "other", "v"), 0, "a comment goes on behind \\");
     cr_expect_eq(line_for(hba, "11.0.0.1", "other", "w"), 10);
     struct weir_hba_login login = login_of("local", "db", "u");
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = rule_for(hba, &login);
     cr_expect_eq(rule->method, WEIR_HBA_PEER);
     cr_expect_str_eq(rule->map, "m");
     cr_expect_str_eq(rule->file, "hba");
@@ -169,16 +298,16 @@ Test(hba, replication_and_encryption)
                                  "hostnossl all,replication v all trust\n"
                                  "host replication u all trust\n");
     struct weir_hba_login login = login_of("127.0.0.1", "db", "u");
-    cr_expect_null(weir_hba_match(hba, &login));
+    cr_expect_null(rule_for(hba, &login));
     login.physical_replication = true;
-    cr_expect_eq(weir_hba_match(hba, &login)->line, 3);
+    cr_expect_eq(rule_for(hba, &login)->line, 3);
     login.encrypted = true;
-    cr_expect_eq(weir_hba_match(hba, &login)->line, 3, "all does not stand for replication");
+    cr_expect_eq(rule_for(hba, &login)->line, 3, "all does not stand for replication");
     login.physical_replication = false;
-    cr_expect_eq(weir_hba_match(hba, &login)->line, 1);
+    cr_expect_eq(rule_for(hba, &login)->line, 1);
     login.user = "v";
     login.encrypted = false;
-    cr_expect_eq(weir_hba_match(hba, &login)->line, 2);
+    cr_expect_eq(rule_for(hba, &login)->line, 2);
     weir_hba_release(hba);
 }
 
@@ -211,7 +340,7 @@ Test(hba, what_certificates_must_be)
         struct weir_hba *hba = parse(text);
         struct weir_hba_login login = login_of("127.0.0.1", "db", "u");
         login.encrypted = true;
-        const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+        const struct weir_hba_rule *rule = rule_for(hba, &login);
         cr_assert_not_null(rule, "%s", text);
         cr_expect_eq(rule->method, certificates[i].method, "%s", text);
         cr_expect_eq(rule->certificate, certificates[i].certificate, "%s", text);
@@ -252,18 +381,16 @@ Test(hba, own_addresses)
     } rows[] = {{"192.168.7.5", 1, 2}, {"192.168.7.6", 0, 2}, {"192.168.8.5", 0, 0}, {"::1", 0, 0}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct weir_hba_login login = login_of(rows[i].from, "a", "u");
-        login.interfaces = &own;
-        const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+        const struct weir_hba_rule *rule = rule_by(hba, &login, &own);
         cr_expect_eq(rule ? rule->line : 0, rows[i].host, "%s", rows[i].from);
         login.database = "b";
-        rule = weir_hba_match(hba, &login);
+        rule = rule_by(hba, &login, &own);
         cr_expect_eq(rule ? rule->line : 0, rows[i].net, "%s", rows[i].from);
     }
     struct weir_hba_login login = login_of("192.168.7.6", "b", "u");
-    cr_expect_null(weir_hba_match(hba, &login), "no interfaces");
+    cr_expect_null(rule_for(hba, &login), "no interfaces");
     own.ifa_netmask = (struct sockaddr *)&no_mask;
-    login.interfaces = &own;
-    cr_expect_null(weir_hba_match(hba, &login), "a mask of zeroes is none");
+    cr_expect_null(rule_by(hba, &login, &own), "a mask of zeroes is none");
     weir_hba_release(hba);
     hba = parse("host all all all trust\n");
     cr_expect_not(weir_hba_needs_interfaces(hba));
@@ -296,9 +423,9 @@ static const struct {
     {"host all all 1.2.3.4 ffff:: trust", "hba:1: address and mask are not of the same kind"},
     {"host all all 1.2.3.4,1.2.3.5 trust", "hba:1: there is more than one address"},
     {"host all all 1.2.3.4.5/8 trust", "hba:1: invalid address"},
-    {"host all all example.org trust", "hba:1: refused: \"example.org\" is no address"},
-    {"host all all .example.org trust", "hba:1: refused: \".example.org\" is no address"},
-    {"host all all \"all\" trust", "hba:1: refused: \"all\" is no address"},
+    {"host all all example.org/8 trust", "hba:1: invalid address \"example.org/8\""},
+    {"host all all .example.org trust,md5", "hba:1: there is more than one authentication method"},
+    {"host all all a,b trust", "hba:1: there is more than one address"},
     {"host all all all trust,md5", "hba:1: there is more than one authentication method"},
     {"host all all all peer", "hba:1: method peer is for connections of type local only"},
     {"host all all all scram", "hba:1: invalid authentication method \"scram\""},
@@ -413,7 +540,7 @@ Test(hba, inclusion)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct weir_hba_login login = login_of("local", rows[i].database, rows[i].user);
-        const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+        const struct weir_hba_rule *rule = rule_for(hba, &login);
         cr_assert_not_null(rule);
         cr_expect_str_eq(rule->file, rows[i].file, "%s %s", rows[i].database, rows[i].user);
         cr_expect_eq(rule->line, rows[i].line, "%s %s", rows[i].database, rows[i].user);
@@ -554,7 +681,7 @@ Test(ident, system_users)
     struct weir_hba *hba = read_files(files, &problem);
     cr_assert_not_null(hba, "%s", problem);
     struct weir_hba_login login = login_of("local", "db", "u");
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = rule_for(hba, &login);
     for (int turn = 0; turn < 2; turn++) {
         cr_expect(weir_hba_is_peer(hba, rule, 0, "admin"));
         cr_expect_not(weir_hba_is_peer(hba, rule, 0, "root"));
