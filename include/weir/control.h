@@ -1,9 +1,9 @@
 /* Work that pgweir itself has with a database, by libpq on the loop: looking up a user's secret
- * (auth_query).
+ * (auth_query), and whether he is a member of a role.
  *
  * At most WEIR_CONTROL_CONNECTIONS connections per (hosts, database, auth_user), kept for a minute
  * after their last use; they count for no limit of the pools. Nothing that a client sends reaches
- * them but its user name, as a parameter. libpq is loaded while users are looked up at all: at the start
+ * them but the names of user and role, as parameters. libpq is loaded while users are looked up at all: at the start
  * or a reload, since loading reads files. */
 #ifndef WEIR_CONTROL_H
 #define WEIR_CONTROL_H
@@ -24,7 +24,7 @@
 struct weir_lookup_target {
     const struct weir_conf_host *hosts; /* in the snapshot */
     size_t host_count;
-    const char *query;         /* likewise */
+    const char *query;         /* likewise; of secrets, may be "" */
     struct weir_libpq_tls tls; /* likewise */
     char *database;
     char *user;                     /* auth_user */
@@ -33,26 +33,26 @@ struct weir_lookup_target {
     weir_usec cache;
     weir_usec timeout; /* of connecting, and of the query */
 };
-/* For clients of `database`; NULL: of the console. `users` may be NULL. False when their users are not
- * looked up, or not known where; then there is nothing to clear. */
+/* For clients of `database`; NULL: of the console. `users` may be NULL. False when nothing is looked up
+ * for them, or not known where; then there is nothing to clear. */
 bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_user_file *users,
                              const char *database, struct weir_lookup_target *target);
 void weir_lookup_target_clear(struct weir_lookup_target *target);
-/* Users of some database are looked up. */
+/* Something is looked up for some database. */
 bool weir_lookup_is_configured(const struct weir_conf *conf);
 
 /* --- looking up ------------------------------------------------------------------------ */
 
 enum weir_lookup_outcome {
     WEIR_LOOKUP_FOUND,
-    WEIR_LOOKUP_NONE,   /* no such user, or none who may log in */
+    WEIR_LOOKUP_NONE,   /* no such user, or none who may log in; no member */
     WEIR_LOOKUP_FAILED, /* it could not be asked; the log says why */
 };
 
 /* Valid during the callback. */
 struct weir_lookup_answer {
     enum weir_lookup_outcome outcome;
-    const char *secret;  /* FOUND, never empty */
+    const char *secret;  /* of a user that is FOUND, never empty */
     const char *problem; /* for the log, or NULL */
     bool cached;
 };
@@ -75,6 +75,11 @@ void weir_control_reset(struct weir_control *control, const struct weir_conf *co
  * and `user` are copied. `fresh`: what is remembered does not do. */
 void weir_control_ask(struct weir_control *control, const struct weir_lookup_target *target,
                       const char *user, bool fresh, struct weir_lookup *lookup);
+/* The same for whether `user` is a member of `role`, directly or through other roles, as PostgreSQL's own
+ * rules have it: nobody is one by being superuser, everybody is one of himself, and nobody who does not
+ * exist. Answers are remembered as those about users. */
+void weir_control_ask_member(struct weir_control *control, const struct weir_lookup_target *target,
+                             const char *user, const char *role, struct weir_lookup *lookup);
 /* No answer will come. Safe whether asked or not. */
 void weir_lookup_cancel(struct weir_lookup *lookup);
 
@@ -83,5 +88,7 @@ void weir_lookup_cancel(struct weir_lookup *lookup);
 /* Asks for `user` and blocks until there is an answer. False: what is missing stands in *said,
  * otherwise how it went (free it). */
 bool weir_control_prove(const struct weir_lookup_target *target, const char *user, char **said);
+/* The same for members of roles. */
+bool weir_control_prove_members(const struct weir_lookup_target *target, char **said);
 
 #endif

@@ -62,8 +62,10 @@ void weir_hba_release(struct weir_hba *hba); /* NULL is fine */
 size_t weir_hba_count(const struct weir_hba *hba);
 /* Some rule says samehost or samenet. */
 bool weir_hba_needs_interfaces(const struct weir_hba *hba);
-/* The first rule that looks at the client's certificate, and that has a host name; NULL: none. */
+/* The first rule that looks at the client's certificate, that has a host name, and that goes by who is a
+ * member of a role; NULL: none. */
 const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba);
+const struct weir_hba_rule *weir_hba_role_rule(const struct weir_hba *hba);
 const struct weir_hba_rule *weir_hba_host_rule(const struct weir_hba *hba);
 
 /* --- which rule decides ---------------------------------------------------------------- */
@@ -78,9 +80,10 @@ enum weir_hba_step {
     WEIR_HBA_DECIDED,         /* weir_hba_walk_rule */
     WEIR_HBA_WANTS_HOST,      /* the name of the client's address: weir_hba_walk_tell_host */
     WEIR_HBA_WANTS_ADDRESSES, /* those of weir_hba_walk_host: weir_hba_walk_tell_own */
+    WEIR_HBA_WANTS_MEMBER,    /* is the user one of weir_hba_walk_role: weir_hba_walk_tell_member */
 };
 
-/* Copies `login` but for its texts. */
+/* Copies what it needs of `login`: of the names 63 bytes, as PostgreSQL does. */
 struct weir_hba_walk *weir_hba_walk_begin(struct weir_hba *hba, const struct weir_hba_login *login);
 void weir_hba_walk_end(struct weir_hba_walk *walk); /* NULL is fine */
 /* `interfaces` are for samehost and samenet, as they are now. Costs time for every rule on the way. */
@@ -98,6 +101,12 @@ bool weir_hba_walk_is_own(const struct weir_hba_walk *walk, const struct sockadd
 const char *weir_hba_walk_host(const struct weir_hba_walk *walk);
 /* What was found out of it, in words for the log, to be freed; NULL: it was not wanted. */
 char *weir_hba_walk_describe_host(const struct weir_hba_walk *walk);
+
+/* The role that is wanted, whose name the client may have chosen. */
+const char *weir_hba_walk_role(const struct weir_hba_walk *walk);
+/* Whether the user is a member. Where that cannot be known the walk has to end there: the rule might
+ * reject. */
+void weir_hba_walk_tell_member(struct weir_hba_walk *walk, bool member);
 
 /* --- who somebody may be --------------------------------------------------------------- */
 

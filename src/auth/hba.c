@@ -96,11 +96,10 @@ static void clear_names(struct hba_names *names)
 static bool read_database(struct parser *parser, const struct weir_word *word,
                           struct hba_name *name)
 {
-    if (weir_word_is(word, "samerole") || weir_word_is(word, "samegroup"))
-        return complain(parser, "refused: members of a role (%s) cannot be looked up yet",
-                        word->text);
     if (weir_word_is(word, "all"))
         name->kind = HBA_NAME_ALL;
+    else if (weir_word_is(word, "samerole") || weir_word_is(word, "samegroup"))
+        name->kind = HBA_NAME_SAMEROLE;
     else if (weir_word_is(word, "sameuser"))
         name->kind = HBA_NAME_SAMEUSER;
     else if (weir_word_is(word, "replication"))
@@ -113,11 +112,11 @@ static bool read_database(struct parser *parser, const struct weir_word *word,
 static bool read_user(struct parser *parser, const struct weir_word *word, struct hba_name *name)
 {
     if (!word->quoted && word->text[0] == '+')
-        return complain(parser, "refused: members of a role (%s) cannot be looked up yet",
-                        word->text);
-    if (!weir_word_is(word, "all"))
+        *name = (struct hba_name){.kind = HBA_NAME_MEMBER, .text = weir_strdup(word->text + 1)};
+    else if (weir_word_is(word, "all"))
+        name->kind = HBA_NAME_ALL;
+    else
         return hba_read_name(word, parser->line, parser->problems, name);
-    name->kind = HBA_NAME_ALL;
     return true;
 }
 
@@ -468,6 +467,23 @@ const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba
 {
     for (size_t i = 0; i < hba->count; i++)
         if (hba->items[i].rule.certificate != WEIR_HBA_NOT_ASKED)
+            return &hba->items[i].rule;
+    return NULL;
+}
+
+static bool has_kind(const struct hba_names *names, enum hba_name_kind kind)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (names->items[i].kind == kind)
+            return true;
+    return false;
+}
+
+const struct weir_hba_rule *weir_hba_role_rule(const struct weir_hba *hba)
+{
+    for (size_t i = 0; i < hba->count; i++)
+        if (has_kind(&hba->items[i].users, HBA_NAME_MEMBER) ||
+            has_kind(&hba->items[i].databases, HBA_NAME_SAMEROLE))
             return &hba->items[i].rule;
     return NULL;
 }

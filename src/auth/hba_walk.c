@@ -1,4 +1,5 @@
 /* The way of a login through the rules. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,22 +16,40 @@ enum host_state {
     HOST_LIES, /* the name does not have that address */
 };
 
+/* What was told. */
+struct membership {
+    const char *role; /* of the rules or the walk */
+    bool member;
+};
+
+/* Of names PostgreSQL before version 17 sees so much and no more: a rule must not be escaped by a longer
+ * one. */
+#define NAME_BYTES 63
+
 struct weir_hba_walk {
     struct weir_hba *hba;
-    struct weir_hba_login login; /* without its peer, which is `place` */
+    char database[NAME_BYTES + 1];
+    char user[NAME_BYTES + 1];
     struct place place;
+    bool encrypted;
+    bool physical_replication;
     size_t at; /* the rule that is judged */
     const struct weir_hba_rule *rule;
     enum host_state host_state;
     char *host;
+    const char *role; /* that is wanted; of the rules or the walk */
+    struct membership *memberships;
+    size_t membership_count;
 };
 
 struct weir_hba_walk *weir_hba_walk_begin(struct weir_hba *hba, const struct weir_hba_login *login)
 {
     struct weir_hba_walk *walk = weir_alloc(sizeof(*walk));
     walk->hba = weir_hba_share(hba);
-    walk->login = *login;
-    walk->login.peer = NULL;
+    snprintf(walk->database, sizeof(walk->database), "%s", login->database);
+    snprintf(walk->user, sizeof(walk->user), "%s", login->user);
+    walk->encrypted = login->encrypted;
+    walk->physical_replication = login->physical_replication;
     hba_take_place(login->peer, &walk->place);
     return walk;
 }
@@ -41,40 +60,72 @@ void weir_hba_walk_end(struct weir_hba_walk *walk)
         return;
     weir_hba_release(walk->hba);
     free(walk->host);
+    free(walk->memberships);
     free(walk);
 }
 
 /* --- judging a rule -------------------------------------------------------------------- */
 
-static bool database_fits(const struct hba_entry *entry, const struct weir_hba_login *login,
-                          bool *trouble)
+enum fit {
+    FITS_NOT,
+    FITS,
+    FITS_PERHAPS, /* if the user is a member of *role */
+};
+
+static enum fit member_fits(const struct weir_hba_walk *walk, const char *role)
 {
-    for (size_t i = 0; i < entry->databases.count; i++) {
-        const struct hba_name *name = &entry->databases.items[i];
-        bool fits = false;
-        if (login->physical_replication)
-            fits = name->kind == HBA_NAME_REPLICATION;
-        else if (name->kind == HBA_NAME_ALL)
-            fits = true;
-        else if (name->kind == HBA_NAME_SAMEUSER)
-            fits = strcmp(login->database, login->user) == 0;
-        else
-            fits = hba_name_fits(name, login->database, trouble);
-        if (fits)
-            return true;
-    }
-    return false;
+    for (size_t i = 0; i < walk->membership_count; i++)
+        if (strcmp(walk->memberships[i].role, role) == 0)
+            return walk->memberships[i].member ? FITS : FITS_NOT;
+    return FITS_PERHAPS;
 }
 
-static bool user_fits(const struct hba_entry *entry, const struct weir_hba_login *login,
-                      bool *trouble)
+static enum fit database_fits(const struct weir_hba_walk *walk, const struct hba_name *name,
+                              const char **role, bool *trouble)
 {
-    for (size_t i = 0; i < entry->users.count; i++) {
-        const struct hba_name *name = &entry->users.items[i];
-        if (name->kind == HBA_NAME_ALL || hba_name_fits(name, login->user, trouble))
-            return true;
+    if (walk->physical_replication)
+        return name->kind == HBA_NAME_REPLICATION ? FITS : FITS_NOT;
+    if (name->kind == HBA_NAME_ALL)
+        return FITS;
+    if (name->kind == HBA_NAME_SAMEUSER)
+        return strcmp(walk->database, walk->user) == 0 ? FITS : FITS_NOT;
+    if (name->kind != HBA_NAME_SAMEROLE)
+        return hba_name_fits(name, walk->database, trouble) ? FITS : FITS_NOT;
+    *role = walk->database;
+    return member_fits(walk, *role);
+}
+
+static enum fit user_fits(const struct weir_hba_walk *walk, const struct hba_name *name,
+                          const char **role, bool *trouble)
+{
+    if (name->kind == HBA_NAME_ALL)
+        return FITS;
+    if (name->kind != HBA_NAME_MEMBER)
+        return hba_name_fits(name, walk->user, trouble) ? FITS : FITS_NOT;
+    *role = name->text;
+    return member_fits(walk, *role);
+}
+
+/* Whether one of them fits. Only if none does for certain it matters who is a member: *role is the first
+ * that is not known. */
+static enum fit any_fits(const struct weir_hba_walk *walk, const struct hba_names *names,
+                         enum fit (*fits)(const struct weir_hba_walk *walk,
+                                          const struct hba_name *name, const char **role,
+                                          bool *trouble),
+                         const char **role, bool *trouble)
+{
+    enum fit best = FITS_NOT;
+    for (size_t i = 0; i < names->count; i++) {
+        const char *wanted = NULL;
+        enum fit fit = fits(walk, &names->items[i], &wanted, trouble);
+        if (fit == FITS)
+            return FITS;
+        if (fit == FITS_PERHAPS && best == FITS_NOT) {
+            best = FITS_PERHAPS;
+            *role = wanted;
+        }
     }
-    return false;
+    return best;
 }
 
 enum judgement {
@@ -103,20 +154,29 @@ static enum judgement judge_host(const struct weir_hba_walk *walk, const struct 
     return JUDGED_NOT;
 }
 
-static enum judgement judge(const struct weir_hba_walk *walk, const struct hba_entry *entry,
+static enum judgement judge(struct weir_hba_walk *walk, const struct hba_entry *entry,
                             const struct ifaddrs *interfaces, enum weir_hba_step *step)
 {
-    const struct weir_hba_login *login = &walk->login;
+    const char *group = NULL, *same = NULL;
     bool trouble = false;
-    if (!hba_connection_fits(entry, &walk->place, login->encrypted) ||
+    if (!hba_connection_fits(entry, &walk->place, walk->encrypted) ||
         !hba_range_fits(entry, &walk->place, interfaces))
         return JUDGED_NOT;
-    bool fits = user_fits(entry, login, &trouble) && database_fits(entry, login, &trouble);
+    enum fit user = any_fits(walk, &entry->users, user_fits, &group, &trouble);
+    enum fit database = user == FITS_NOT
+                            ? FITS_NOT
+                            : any_fits(walk, &entry->databases, database_fits, &same, &trouble);
     if (trouble)
         return JUDGED_TROUBLE;
-    if (!fits || entry->range != HBA_HOST_NAME)
-        return fits ? JUDGED_FITS : JUDGED_NOT;
-    return judge_host(walk, entry, step);
+    if (database == FITS_NOT)
+        return JUDGED_NOT;
+    enum judgement host =
+        entry->range == HBA_HOST_NAME ? judge_host(walk, entry, step) : JUDGED_FITS;
+    if (host != JUDGED_FITS || (user == FITS && database == FITS))
+        return host;
+    walk->role = user == FITS_PERHAPS ? group : same;
+    *step = WEIR_HBA_WANTS_MEMBER;
+    return JUDGED_UNDECIDED;
 }
 
 enum weir_hba_step weir_hba_walk_on(struct weir_hba_walk *walk, const struct ifaddrs *interfaces)
@@ -150,6 +210,26 @@ const struct weir_hba_rule *weir_hba_walk_rule(const struct weir_hba_walk *walk)
 struct weir_hba *weir_hba_walk_rules(const struct weir_hba_walk *walk)
 {
     return walk->hba;
+}
+
+/* --- members --------------------------------------------------------------------------- */
+
+const char *weir_hba_walk_role(const struct weir_hba_walk *walk)
+{
+    return walk->role;
+}
+
+void weir_hba_walk_tell_member(struct weir_hba_walk *walk, bool member)
+{
+    weir_require(walk->role != NULL && member_fits(walk, walk->role) == FITS_PERHAPS);
+    size_t count = walk->membership_count;
+    struct membership *more = weir_alloc((count + 1) * sizeof(*more));
+    if (count > 0)
+        memcpy(more, walk->memberships, count * sizeof(*more));
+    free(walk->memberships);
+    more[count] = (struct membership){.role = walk->role, .member = member};
+    walk->memberships = more;
+    walk->membership_count = count + 1;
 }
 
 /* --- host names ------------------------------------------------------------------------ */

@@ -23,11 +23,13 @@ enum hba_name_kind {
     HBA_NAME_ALL,
     HBA_NAME_SAMEUSER,
     HBA_NAME_REPLICATION,
+    HBA_NAME_SAMEROLE, /* of databases: the user is a member of the role that is called so */
+    HBA_NAME_MEMBER,   /* of users: likewise of the role in `text` */
 };
 
 struct hba_name {
     enum hba_name_kind kind;
-    char *text;                   /* of HBA_NAME */
+    char *text;                   /* of HBA_NAME and HBA_NAME_MEMBER */
     struct weir_pattern *pattern; /* of HBA_NAME_PATTERN */
 };
 

@@ -90,6 +90,42 @@ void answer_judge(const struct weir_libpq *libpq, const PGresult *result, const 
         judge_row(libpq, result, user, answer);
 }
 
+/* Nobody is a member by being superuser, as in PostgreSQL's rules: so it is no question of rights. Each
+ * name says whose it is, for the case that the search path is not what it should be. */
+const char answer_member_query[] =
+    "WITH RECURSIVE held (role) AS ("
+    "SELECT r.oid FROM pg_catalog.pg_roles r "
+    "WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name "
+    "UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m, held h "
+    "WHERE m.member OPERATOR(pg_catalog.=) h.role) "
+    "SELECT EXISTS (SELECT 1 FROM held h, pg_catalog.pg_roles r "
+    "WHERE r.oid OPERATOR(pg_catalog.=) h.role "
+    "AND r.rolname OPERATOR(pg_catalog.=) $2::pg_catalog.name)";
+
+void answer_judge_member(const struct weir_libpq *libpq, const PGresult *result,
+                         const char *database, struct answer *answer)
+{
+    if (libpq->result_status(result) == PGRES_TUPLES_OK && libpq->row_count(result) == 1 &&
+        libpq->column_count(result) == 1) {
+        bool member = strcmp(libpq->value(result, 0, 0), "t") == 0;
+        answer->outcome = member ? WEIR_LOOKUP_FOUND : WEIR_LOOKUP_NONE;
+        answer->secret = member ? weir_strdup("t") : NULL; /* what is remembered of it */
+        return;
+    }
+    const char *sqlstate = libpq->result_error(result, PG_DIAG_SQLSTATE);
+    const char *message = libpq->result_error(result, PG_DIAG_MESSAGE_PRIMARY);
+    /* A name that the server's encoding does not have: so nobody has it. */
+    if (sqlstate != NULL && is(sqlstate, "22021")) {
+        answer->outcome = WEIR_LOOKUP_NONE;
+        return;
+    }
+    fail(answer,
+         weir_format("looking up members of roles fails in database \"%s\": %s (SQLSTATE %s)",
+                     database, message != NULL ? message : "the connection was lost",
+                     sqlstate != NULL ? sqlstate : "08006"));
+    answer->server_leaves = sqlstate == NULL || strncmp(sqlstate, "57P0", 4) == 0;
+}
+
 void answer_clear(struct answer *answer)
 {
     if (answer->secret != NULL)

@@ -214,14 +214,16 @@ static bool flush(struct connection *connection)
 
 void connection_ask(struct connection *connection, struct job *job)
 {
-    const char *user = job->user;
+    const struct question *question = &job->question;
+    const char *values[] = {question->user, question->role};
     connection->state = CONNECTION_ASKING;
     connection->job = job;
     connection->answer_there = false;
     limit_to(connection, limit_of(connection));
     ev_io_stop(connection->loop->ev, &connection->io);
-    if (connection->libpq->send_query(connection->pg, job->query, 1, NULL, &user, NULL, NULL, 0) ==
-        0)
+    if (connection->libpq->send_query(connection->pg, question->query,
+                                      question->role != NULL ? 2 : 1, NULL, values, NULL, NULL,
+                                      0) == 0)
         lose(connection, true, connection->libpq->error_message(connection->pg));
     else
         (void)flush(connection);
@@ -230,8 +232,11 @@ void connection_ask(struct connection *connection, struct job *job)
 static void take_result(struct connection *connection, PGresult *result)
 {
     const struct place *place = connection->place;
-    if (!connection->answer_there)
-        answer_judge(connection->libpq, result, place->database, place->user, connection->job->user,
+    const struct question *question = &connection->job->question;
+    if (!connection->answer_there && question->role != NULL)
+        answer_judge_member(connection->libpq, result, place->database, &connection->answer);
+    else if (!connection->answer_there)
+        answer_judge(connection->libpq, result, place->database, place->user, question->user,
                      &connection->answer);
     connection->answer_there = true;
     connection->libpq->clear(result);
@@ -245,7 +250,7 @@ static void finish_job(struct connection *connection)
     if (!connection->answer_there || answer.server_leaves) {
         char *problem = answer.problem;
         connection->answer.problem = NULL;
-        lose(connection, true, problem != NULL ? problem : "auth_query had no result");
+        lose(connection, true, problem != NULL ? problem : "the question had no result");
         free(problem);
         return;
     }
@@ -323,7 +328,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         lose(connection, true, "idle");
         break;
     case CONNECTION_ASKING:
-        lose(connection, false, "auth_query took too long (server_connect_timeout)");
+        lose(connection, false, "the question took too long (server_connect_timeout)");
         break;
     }
 }

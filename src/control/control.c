@@ -25,12 +25,13 @@ struct weir_control {
 /* --- jobs ------------------------------------------------------------------------------ */
 
 static struct job *make_job(struct place *place, const struct weir_lookup_target *target,
-                            const char *user)
+                            const struct question *question)
 {
     struct job *job = weir_alloc(sizeof(*job));
     job->place = place;
-    job->query = weir_strdup(target->query);
-    job->user = weir_strdup(user);
+    job->question.query = weir_strdup(question->query);
+    job->question.user = weir_strdup(question->user);
+    job->question.role = weir_strdup(question->role);
     job->cache = target->cache;
     weir_list_init(&job->lookups);
     return job;
@@ -42,8 +43,9 @@ static void free_job(struct job *job)
         ;
     weir_list_remove_if_linked(&job->link);
     answer_clear(&job->answer);
-    free(job->query);
-    free(job->user);
+    free((char *)(uintptr_t)job->question.query);
+    free((char *)(uintptr_t)job->question.user);
+    free((char *)(uintptr_t)job->question.role);
     free(job);
 }
 
@@ -233,7 +235,7 @@ static void serve(struct place *place)
         } else if (open == 0 && control->loop->now < place->retry_at) {
             fail_waiting(place, place->last_problem);
         } else if (control->libpq == NULL) {
-            fail_waiting(place, "libpq.so.5, which auth_query needs, cannot be loaded");
+            fail_waiting(place, "libpq.so.5, which lookups need, cannot be loaded");
         } else if (open < WEIR_CONTROL_CONNECTIONS && has_more_waiting(place, opening) &&
                    control->loop->now >= place->retry_at) {
             connection_open(place, control->loop, control->libpq);
@@ -252,17 +254,20 @@ void control_idle(struct connection *connection)
 
 /* --- what came of it ------------------------------------------------------------------- */
 
-static void write_cache_key(struct weir_buffer *key, const struct place *place, const char *query,
-                            const char *user)
+static void write_cache_key(struct weir_buffer *key, const struct place *place,
+                            const struct question *question)
 {
     weir_require(weir_buffer_append(key, place->key, place->key_length));
-    append(key, query);
-    append(key, user);
+    append(key, question->query);
+    append(key, question->user);
+    append(key, question->role != NULL ? question->role : "");
 }
 
-static void log_problem(const struct place *place, const char *problem)
+/* `job` NULL: none in particular. */
+static void log_problem(const struct place *place, const struct job *job, const char *problem)
 {
-    weir_log_warning(NULL, "auth_query", "users cannot be looked up in database \"%s\": %s",
+    const char *whom = job != NULL && job->question.role != NULL ? "members of roles" : "users";
+    weir_log_warning(NULL, "auth_query", "%s cannot be looked up in database \"%s\": %s", whom,
                      place->database, problem);
 }
 
@@ -270,7 +275,7 @@ static void remember(struct place *place, const struct job *job)
 {
     struct weir_control *control = place->control;
     struct weir_buffer key = {0};
-    write_cache_key(&key, place, job->query, job->user);
+    write_cache_key(&key, place, &job->question);
     const char *bytes = (const char *)weir_buffer_bytes(&key);
     if (job->answer.outcome == WEIR_LOOKUP_FAILED || job->cache == 0)
         lookup_cache_forget(&control->cache, bytes, weir_buffer_length(&key));
@@ -285,7 +290,7 @@ void control_answered(struct place *place, struct job *job, struct answer *answe
     job->answer = *answer;
     *answer = (struct answer){0};
     if (job->answer.outcome == WEIR_LOOKUP_FAILED)
-        log_problem(place, job->answer.problem);
+        log_problem(place, job, job->answer.problem);
     remember(place, job);
     finish(place->control, job);
 }
@@ -309,7 +314,7 @@ void control_lost(struct place *place, struct job *job, bool again, const char *
         job->repeated = true;
         weir_list_push_front(&place->waiting, &job->link);
     } else if (job != NULL) {
-        log_problem(place, problem);
+        log_problem(place, job, problem);
         fail_job(place->control, job, problem);
     }
     serve(place);
@@ -323,7 +328,7 @@ void control_unreachable(struct place *place, const char *problem)
     place->last_problem = weir_format("cannot connect as auth_user \"%s\": %s%s%s", place->user,
                                       problem, hint != NULL ? "; " : "", hint != NULL ? hint : "");
     free(hint);
-    log_problem(place, place->last_problem);
+    log_problem(place, NULL, place->last_problem);
     place->retry_at = place->control->loop->now + RETRY;
     if (weir_list_is_empty(&place->links))
         fail_waiting(place, place->last_problem);
@@ -417,16 +422,16 @@ void weir_control_reset(struct weir_control *control, const struct weir_conf *co
 
 /* An answer that is there already, or NULL. */
 static struct job *find_remembered(struct place *place, const struct weir_lookup_target *target,
-                                   const char *user)
+                                   const struct question *question)
 {
     struct weir_control *control = place->control;
     struct weir_buffer key = {0};
     const char *secret = NULL;
     struct job *job = NULL;
-    write_cache_key(&key, place, target->query, user);
+    write_cache_key(&key, place, question);
     if (lookup_cache_find(&control->cache, (const char *)weir_buffer_bytes(&key),
                           weir_buffer_length(&key), control->loop->now, &secret)) {
-        job = make_job(NULL, target, user);
+        job = make_job(NULL, target, question);
         job->cached = true;
         job->answer.outcome = secret != NULL ? WEIR_LOOKUP_FOUND : WEIR_LOOKUP_NONE;
         job->answer.secret = weir_strdup(secret);
@@ -435,48 +440,67 @@ static struct job *find_remembered(struct place *place, const struct weir_lookup
     return job;
 }
 
-static bool asks_the_same(const struct job *job, const struct weir_lookup_target *target,
-                          const char *user)
+static bool is_same(const char *left, const char *right)
 {
-    return job != NULL && strcmp(job->user, user) == 0 && strcmp(job->query, target->query) == 0;
+    return left == NULL || right == NULL ? left == right : strcmp(left, right) == 0;
+}
+
+static bool asks_the_same(const struct job *job, const struct question *question)
+{
+    return job != NULL && is_same(job->question.role, question->role) &&
+           is_same(job->question.user, question->user) &&
+           is_same(job->question.query, question->query);
 }
 
 /* One that is under way, or NULL. What was sent already is not fresh. */
-static struct job *find_asked(struct place *place, const struct weir_lookup_target *target,
-                              const char *user, bool fresh)
+static struct job *find_asked(struct place *place, const struct question *question, bool fresh)
 {
     weir_list_for(link, &place->links) {
         struct connection *connection = weir_container_of(link, struct connection, link);
-        if (!fresh && asks_the_same(connection->job, target, user))
+        if (!fresh && asks_the_same(connection->job, question))
             return connection->job;
     }
     weir_list_for(link, &place->waiting) {
         struct job *job = weir_container_of(link, struct job, link);
-        if (asks_the_same(job, target, user))
+        if (asks_the_same(job, question))
             return job;
     }
     return NULL;
 }
 
-void weir_control_ask(struct weir_control *control, const struct weir_lookup_target *target,
-                      const char *user, bool fresh, struct weir_lookup *lookup)
+static void ask(struct weir_control *control, const struct weir_lookup_target *target,
+                const struct question *question, bool fresh, struct weir_lookup *lookup)
 {
     struct place *place = get_place(control, target);
-    struct job *job = fresh ? NULL : find_remembered(place, target, user);
+    struct job *job = fresh ? NULL : find_remembered(place, target, question);
     if (job != NULL) {
         weir_list_push_back(&job->lookups, &lookup->link);
         finish(control, job);
         return;
     }
-    job = find_asked(place, target, user, fresh);
+    job = find_asked(place, question, fresh);
     if (job != NULL) {
         weir_list_push_back(&job->lookups, &lookup->link);
         return;
     }
-    job = make_job(place, target, user);
+    job = make_job(place, target, question);
     weir_list_push_back(&job->lookups, &lookup->link);
     weir_list_push_back(&place->waiting, &job->link);
     serve(place);
+}
+
+void weir_control_ask(struct weir_control *control, const struct weir_lookup_target *target,
+                      const char *user, bool fresh, struct weir_lookup *lookup)
+{
+    const struct question question = {.query = target->query, .user = user};
+    ask(control, target, &question, fresh, lookup);
+}
+
+void weir_control_ask_member(struct weir_control *control, const struct weir_lookup_target *target,
+                             const char *user, const char *role, struct weir_lookup *lookup)
+{
+    const struct question question = {.query = answer_member_query, .user = user, .role = role};
+    ask(control, target, &question, false, lookup);
 }
 
 void weir_lookup_cancel(struct weir_lookup *lookup)

@@ -1,12 +1,12 @@
-/* auth_query from end to end, for --check: it may block. */
+/* Lookups from end to end, for --check: it may block. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "room.h"
 #include "weir/memory.h"
 
-static bool ask(const struct weir_libpq *libpq, PGconn *pg, const struct weir_lookup_target *target,
-                const char *user, char **said)
+static bool ask_secret(const struct weir_libpq *libpq, PGconn *pg,
+                       const struct weir_lookup_target *target, const char *user, char **said)
 {
     struct answer answer = {0};
     PGresult *result = libpq->query_now(pg, target->query, 1, NULL, &user, NULL, NULL, 0);
@@ -27,6 +27,24 @@ static bool ask(const struct weir_libpq *libpq, PGconn *pg, const struct weir_lo
     }
     answer_clear(&answer);
     return found;
+}
+
+/* Whoever has come in is a member of himself. */
+static bool ask_member(const struct weir_libpq *libpq, PGconn *pg,
+                       const struct weir_lookup_target *target, const char *user, char **said)
+{
+    struct answer answer = {0};
+    const char *values[] = {user, user};
+    PGresult *result = libpq->query_now(pg, answer_member_query, 2, NULL, values, NULL, NULL, 0);
+    answer_judge_member(libpq, result, target->database, &answer);
+    libpq->clear(result);
+    bool good = answer.outcome == WEIR_LOOKUP_FOUND;
+    *said = good ? weir_format("auth_user \"%s\" can look up members of roles in database \"%s\"",
+                               target->user, target->database)
+                 : weir_strdup(answer.problem != NULL ? answer.problem
+                                                      : "auth_user is not found among the roles");
+    answer_clear(&answer);
+    return good;
 }
 
 static PGconn *connect_to(const struct weir_libpq *libpq, const struct weir_lookup_target *target,
@@ -58,11 +76,15 @@ static char *cannot_connect(const struct weir_lookup_target *target, char *probl
     return text;
 }
 
-bool weir_control_prove(const struct weir_lookup_target *target, const char *user, char **said)
+/* Connects, and has `ask` do the rest. */
+static bool prove(const struct weir_lookup_target *target, const char *user, char **said,
+                  bool (*ask)(const struct weir_libpq *libpq, PGconn *pg,
+                              const struct weir_lookup_target *target, const char *user,
+                              char **said))
 {
     const struct weir_libpq *libpq = weir_libpq_hold();
     if (libpq == NULL) {
-        *said = weir_strdup("libpq.so.5, which auth_query needs, cannot be loaded");
+        *said = weir_strdup("libpq.so.5, which lookups need, cannot be loaded");
         return false;
     }
     char *problem = NULL;
@@ -75,4 +97,14 @@ bool weir_control_prove(const struct weir_lookup_target *target, const char *use
     libpq->finish(pg);
     weir_libpq_drop();
     return good;
+}
+
+bool weir_control_prove(const struct weir_lookup_target *target, const char *user, char **said)
+{
+    return prove(target, user, said, ask_secret);
+}
+
+bool weir_control_prove_members(const struct weir_lookup_target *target, char **said)
+{
+    return prove(target, target->user, said, ask_member);
 }

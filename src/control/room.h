@@ -47,17 +47,26 @@ struct answer {
 };
 void answer_judge(const struct weir_libpq *libpq, const PGresult *result, const char *database,
                   const char *auth_user, const char *user, struct answer *answer);
+/* Of answer_member_query, which has two parameters: user and role. */
+void answer_judge_member(const struct weir_libpq *libpq, const PGresult *result,
+                         const char *database, struct answer *answer);
+extern const char answer_member_query[];
 void answer_clear(struct answer *answer);
 
 /* --- control.c ------------------------------------------------------------------------- */
+
+struct question {
+    const char *query;
+    const char *user;
+    const char *role; /* NULL: the user's secret is asked for, not whether he is a member */
+};
 
 /* One question to a database and all who wait for it. */
 struct job {
     struct weir_list link;    /* place->waiting or control->finished; neither while it is asked */
     struct weir_list lookups; /* weir_lookup.link */
     struct place *place;      /* NULL once finished */
-    char *query;
-    char *user;
+    struct question question; /* its texts are its own */
     weir_usec cache;
     struct answer answer;
     bool cached;

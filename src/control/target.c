@@ -34,7 +34,7 @@ bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_use
     const struct weir_database *line = database == NULL ? NULL : weir_conf_database(conf, database);
     struct weir_pool_settings settings;
     weir_conf_resolve(conf, line, NULL, &settings);
-    if (settings.auth_user[0] == '\0' || settings.auth_query[0] == '\0')
+    if (settings.auth_user[0] == '\0')
         return false;
     const char *where = settings.auth_dbname;
     const struct weir_database *named = where[0] == '\0' ? NULL : find_line(conf, where);

@@ -62,10 +62,11 @@ int running_run(const char *file);
 
 /* --- prove.c --------------------------------------------------------------------------- */
 
-/* Looks `user` (NULL: auth_user itself) up for every database whose users are looked up, and prints
- * how it went. It blocks. False: something is missing. */
+/* Looks `user` (NULL: auth_user itself) up for every database whose users are looked up, and members of
+ * roles if the rules (may be NULL) name any, and prints how it went. It blocks. False: something is
+ * missing. */
 bool prove_lookups(const struct weir_conf *conf, const struct weir_user_file *users,
-                   const char *user);
+                   const struct weir_hba *rules, const char *user);
 
 /* --- background.c ---------------------------------------------------------------------- */
 

@@ -44,7 +44,6 @@ static int check(const struct options *options)
         status = 1;
     if (!encryption_check(conf, rules))
         status = 1;
-    weir_hba_release(rules);
     struct weir_user_file *users = NULL;
     if (conf->auth_file[0] != '\0') {
         problem = NULL;
@@ -57,8 +56,9 @@ static int check(const struct options *options)
         }
         free(problem);
     }
-    if (!prove_lookups(conf, users, options->lookup))
+    if (!prove_lookups(conf, users, rules, options->lookup))
         status = 1;
+    weir_hba_release(rules);
     weir_user_file_destroy(users);
     weir_conf_destroy(conf);
     return status;

@@ -1,4 +1,4 @@
-/* For --check: auth_query is tried, so that what is missing is known before a client misses it. */
+/* For --check: lookups are tried, so that what is missing is known before a client misses it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,22 +6,37 @@
 #include "daemon.h"
 #include "weir/control.h"
 
-static bool prove(const struct weir_lookup_target *target, const char *label, const char *user)
+/* Takes `said`. */
+static void tell(bool good, const char *what, const char *label, char *said)
 {
-    char *said = NULL;
-    const char *name = user != NULL ? user : target->user;
-    bool good = weir_control_prove(target, name, &said);
     if (good)
-        printf("# auth_query for %s: %s\n", label, said);
+        printf("# %s for %s: %s\n", what, label, said);
     else
-        fprintf(stderr, "pgweir: auth_query for %s: %s\n", label, said);
+        fprintf(stderr, "pgweir: %s for %s: %s\n", what, label, said);
     free(said);
+}
+
+static bool prove(const struct weir_lookup_target *target, const char *label, const char *user,
+                  bool members)
+{
+    bool good = true;
+    char *said = NULL;
+    if (target->query[0] != '\0') {
+        good = weir_control_prove(target, user != NULL ? user : target->user, &said);
+        tell(good, "auth_query", label, said);
+    }
+    if (members) {
+        bool can = weir_control_prove_members(target, &said);
+        tell(can, "roles in rules", label, said);
+        good = good && can;
+    }
     return good;
 }
 
 bool prove_lookups(const struct weir_conf *conf, const struct weir_user_file *users,
-                   const char *user)
+                   const struct weir_hba *rules, const char *user)
 {
+    bool members = rules != NULL && weir_hba_role_rule(rules) != NULL;
     bool good = true;
     size_t tried = 0;
     for (size_t i = 0; i < conf->database_count; i++) {
@@ -36,7 +51,7 @@ bool prove_lookups(const struct weir_conf *conf, const struct weir_user_file *us
         } else {
             char label[128];
             snprintf(label, sizeof(label), "database %s", line->name);
-            good = prove(&target, label, user) && good;
+            good = prove(&target, label, user, members) && good;
         }
         weir_lookup_target_clear(&target);
     }

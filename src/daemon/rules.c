@@ -1,5 +1,6 @@
 /* The rules of who may come in, as the configuration names them. */
 #include "daemon.h"
+#include "weir/control.h"
 #include "weir/memory.h"
 
 #include <stdlib.h>
@@ -13,6 +14,11 @@ static char *find_missing(const struct weir_conf *conf, const struct weir_hba *r
         return weir_format("%s:%zu: certificates of clients can be verified only with the setting "
                            "client_tls_ca_file",
                            rule->file, rule->line);
+    rule = weir_hba_role_rule(rules);
+    if (rule != NULL && !weir_lookup_is_configured(conf))
+        return weir_format(
+            "%s:%zu: members of roles can be looked up only with the setting auth_user", rule->file,
+            rule->line);
     return NULL;
 }
 
@@ -42,10 +48,11 @@ bool rules_check(const struct weir_conf *conf, struct weir_hba **rules)
     if (!good)
         fprintf(stderr, "pgweir: %s\n", problem);
     else if (*rules != NULL)
-        printf("# auth_hba_file: %zu rules%s%s\n", weir_hba_count(*rules),
+        printf("# auth_hba_file: %zu rules%s%s%s\n", weir_hba_count(*rules),
                weir_hba_certificate_rule(*rules) != NULL ? "; clients are asked for certificates"
                                                          : "",
-               weir_hba_host_rule(*rules) != NULL ? "; names of hosts are looked up" : "");
+               weir_hba_host_rule(*rules) != NULL ? "; names of hosts are looked up" : "",
+               weir_hba_role_rule(*rules) != NULL ? "; members of roles are looked up" : "");
     free(problem);
     return good;
 }

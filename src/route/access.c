@@ -13,7 +13,8 @@
 struct access {
     struct client *client;
     struct weir_hba_walk *walk;
-    struct weir_resolve_query resolving; /* what the walk wants to know of the client's host */
+    struct weir_resolve_query resolving; /* what the walk wants to know of the client's host... */
+    struct weir_lookup lookup;           /* ...and of the roles of its user */
     char *note;                          /* for the log, or NULL */
 };
 
@@ -192,6 +193,45 @@ static void ask_addresses(struct access *access)
                        &access->resolving);
 }
 
+/* Without an answer nobody comes in: a rule behind this one might be for all but the members. */
+static bool refuse_member(struct access *access, char *why)
+{
+    access->note = weir_format("role \"%s\": %s", weir_hba_walk_role(access->walk), why);
+    free(why);
+    return refuse(access->client, WEIR_REASON_ROLES_UNKNOWN, NULL);
+}
+
+static void on_member(struct weir_lookup *lookup, const struct weir_lookup_answer *answer)
+{
+    struct access *access = weir_container_of(lookup, struct access, lookup);
+    if (answer->outcome == WEIR_LOOKUP_FAILED) {
+        refuse_member(access, weir_strdup(answer->problem));
+        admission_refuse(access->client, WEIR_REASON_ROLES_UNKNOWN, NULL, NULL);
+        return;
+    }
+    weir_hba_walk_tell_member(access->walk, answer->outcome == WEIR_LOOKUP_FOUND);
+    go_on(access);
+}
+
+static bool ask_member(struct access *access)
+{
+    const struct client *client = access->client;
+    const struct weir_client_login *login = client->base.login;
+    const struct weir_router *router = client->router;
+    struct weir_lookup_target target;
+    if (!weir_lookup_target_make(router->conf, router->users,
+                                 client->console != NULL ? NULL : login->database, &target))
+        return refuse_member(access,
+                             weir_format("auth_user, or where it is to look, is not set for "
+                                         "database \"%s\"",
+                                         login->database));
+    access->lookup.done = on_member;
+    weir_control_ask_member(router->control, &target, login->user, weir_hba_walk_role(access->walk),
+                            &access->lookup);
+    weir_lookup_target_clear(&target);
+    return true;
+}
+
 /* As access_demand. */
 static bool demand_by_rules(struct access *access, struct weir_admission *admission)
 {
@@ -202,6 +242,8 @@ static bool demand_by_rules(struct access *access, struct weir_admission *admiss
     case WEIR_HBA_WANTS_ADDRESSES:
         ask_addresses(access);
         return true;
+    case WEIR_HBA_WANTS_MEMBER:
+        return ask_member(access);
     case WEIR_HBA_DECIDED:
         break;
     }
@@ -317,6 +359,7 @@ void access_end(struct client *client)
     if (client->access == NULL)
         return;
     weir_resolve_cancel(&client->access->resolving);
+    weir_lookup_cancel(&client->access->lookup);
     weir_hba_walk_end(client->access->walk);
     free(client->access->note);
     free(client->access);

@@ -31,9 +31,11 @@ static bool ask(struct lookup *lookup, bool fresh)
     if (!weir_lookup_target_make(router->conf, router->users,
                                  client->console != NULL ? NULL : login->database, &target))
         return false;
-    weir_control_ask(router->control, &target, login->user, fresh, &lookup->base);
+    bool asks = target.query[0] != '\0';
+    if (asks)
+        weir_control_ask(router->control, &target, login->user, fresh, &lookup->base);
     weir_lookup_target_clear(&target);
-    return true;
+    return asks;
 }
 
 static void note(struct lookup *lookup, const struct weir_lookup_answer *answer)

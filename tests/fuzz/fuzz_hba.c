@@ -56,6 +56,12 @@ static const struct weir_hba_rule *walk(struct weir_hba *hba, const struct weir_
     enum weir_hba_step step;
     unsigned told = 0;
     while ((step = weir_hba_walk_on(walk, NULL)) != WEIR_HBA_DECIDED) {
+        if (step == WEIR_HBA_WANTS_MEMBER) {
+            const char *role = weir_hba_walk_role(walk);
+            weir_require(weir_hba_role_rule(hba) != NULL);
+            weir_hba_walk_tell_member(walk, flag || strlen(role) % 2 == 1);
+            continue;
+        }
         weir_require(told++ < 2);
         if (step == WEIR_HBA_WANTS_HOST)
             weir_hba_walk_tell_host(walk, host);

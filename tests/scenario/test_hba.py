@@ -75,7 +75,7 @@ def test_the_rule_is_in_the_log():
 
 def test_a_bad_file_keeps_the_old_rules():
     with ruled("host db all all trust\n") as daemon, daemon.client() as client:
-        assert not reload(daemon, "host db all all reject\nhost db all all +x trust\n")
+        assert not reload(daemon, "host db all all reject\nhost db +x all trust\n")
         assert daemon.log_has(f"auth_hba_file: {daemon.folder}/hba:2: "), daemon.tail()
         with daemon.client() as other:
             assert other.value("select 1") == "select 1"
@@ -124,6 +124,21 @@ def test_check_says_what_is_looked_up():
         daemon = make(server, "host all all example.org trust\nhost all all .example.org md5\n", start=False)
         status, output = pgweir.run("--check", daemon.ini)
         assert status == 0 and "# auth_hba_file: 2 rules; names of hosts are looked up\n" in output, output
+
+
+@cases(role=("host all +x all trust",), same=("host samerole all all trust",))
+def test_members_of_roles_need_who_looks_them_up(rule):
+    with Scripted() as server:
+        daemon = make(server, f"host all all 10.0.0.0/8 trust\n{rule}\n", start=False)
+        for arguments in (["--check", daemon.ini], [daemon.ini]):
+            status, output = pgweir.run(*arguments)
+            assert status == 1 and "/hba:2: members of roles can be looked up only with the setting auth_user" in output, output
+        daemon.settings["auth_user"] = "asker"
+        daemon.write()
+        status, output = pgweir.run("--check", daemon.ini)
+        assert "# auth_hba_file: 2 rules; members of roles are looked up\n" in output, output
+        # The scripted server has no such answer.
+        assert status == 1 and "pgweir: roles in rules for database db: looking up members of roles fails" in output, output
 
 
 def test_host_names():
