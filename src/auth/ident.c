@@ -50,7 +50,7 @@ static bool read_entry(const struct weir_line *line, struct ident_entry *entry,
         return false;
     if (!user->quoted && user->text[0] == '+') {
         weir_problem(problems, line->file, line->number,
-                     "refused: members of a role (%s) cannot be looked up yet", user->text);
+                     "refused: members of a role (%s) are not looked up for a map", user->text);
         return false;
     }
     *entry = (struct ident_entry){

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from test_tls import login, refusal, secured
+from test_tls import TLS12, TLS13, login, refusal, secured
 
 from harness import pgweir, process, wire
 from harness.certificates import Authority
@@ -149,6 +149,11 @@ def test_host_names():
         with daemon.client() as client:
             assert client.value("select 1") == "select 1"
         daemon.wait_log(r"login succeeded rule=\S+/hba:2 method=trust")
+        # What comes along with the startup packet waits with it.
+        with daemon.connect() as client:
+            client.send(wire.startup({"user": "alice", "database": "db"}) + wire.query("select 2"))
+            client.finish_login()
+            assert client.results(1)[0].value == "select 2"
         assert reload(daemon, f"host db bob {name} trust\nhost db all {name}.example trust\n")
         assert daemon.refused()["M"].startswith('no pg_hba.conf entry for host "127.0.0.1", user "alice"')
         daemon.wait_log(rf'reason=rule_missing .*: the client\'s address has the name "{name}", which no rule')
@@ -262,17 +267,21 @@ def test_clients_are_asked_when_a_rule_looks():
         login(daemon, authority.context(stranger)).close()
 
 
-def test_console_by_certificate():
+@cases(new=(TLS13,), old=(TLS12,))
+def test_console_by_certificate(versions):
     authority = Authority()
     boss, eve = authority.issue("boss", "boss"), authority.issue("eve", "eve")
     with ruled("hostssl pgweir all all cert\n", admin_users="boss,eve",
                **authority.settings(client_tls_ca_file=authority.certificate)) as daemon:
-        with secured(daemon, authority.context(boss)).login("boss", "pgweir") as console:
+        with secured(daemon, authority.context(boss, versions)).login("boss", "pgweir") as console:
             assert console.query("show version").value.startswith("pgweir")
-        with secured(daemon, authority.context(eve)) as client:
+        with secured(daemon, authority.context(eve, versions)) as client:
             client.send(wire.startup({"user": "boss", "database": "pgweir"}))
             assert client.expect("E").fields["M"] == 'certificate authentication failed for user "boss"'
         daemon.wait_log('reason=certificate_name .*: the certificate is that of "eve"')
+        with secured(daemon, authority.context(None, versions)) as client:
+            client.send(wire.startup({"user": "boss", "database": "pgweir"}))
+            assert client.expect("E").fields["M"] == "connection requires a valid client certificate"
 
 
 @cases(cert=("cert",), clientcert=("md5 clientcert=verify-ca",))
