@@ -18,6 +18,13 @@ struct weir_conf {
 
     int max_server_connections; /* over all pools; 0: none */
     int max_client_conn;
+    int connection_rate; /* per second and address; 0: no limit */
+    int connection_rate_burst;
+    weir_usec auth_failure_delay; /* 0: none */
+    weir_usec auth_failure_delay_max;
+    int max_console_connections;
+    int reserved_admin_connections;
+    bool refuse_readable_secrets;
     enum weir_auth_type auth_type;
     char *auth_file; /* "" = none */
     char *auth_hba_file;
@@ -67,6 +74,7 @@ struct weir_conf {
     uint64_t track_statements; /* bytes */
 
     char *pidfile;
+    bool core_dumps;
     char *user; /* to switch to when started as root */
 
     bool pgbouncer_file; /* the file had a [pgbouncer] section: its defaults hold */

@@ -14,6 +14,10 @@
 
 struct weir_router;
 
+/* So many connections that have not logged in there may be besides those for which max_client_conn has
+ * places left. */
+#define WEIR_ROUTER_STRANGERS 100
+
 /* Takes over `conf` and `users` (NULL: no auth_file). Never fails. */
 struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf *conf,
                                        struct weir_user_file *users);
@@ -43,8 +47,8 @@ enum weir_console_rights { WEIR_CONSOLE_STATS, WEIR_CONSOLE_ADMIN };
 /* Clients of the databases "pgweir" and "pgbouncer" are the console's. They log in like all others:
  * by the rules of auth_type, as users that admin_users or stats_users name (auth_type any: everybody
  * has all rights); or over the Unix socket, as user "pgweir" or "pgbouncer" with the user id of this
- * process, without password. They do not count for max_client_conn, and stay when all others drain,
- * until the router is destroyed. */
+ * process, without password. They do not count for max_client_conn but have max_console_connections
+ * places of their own, and stay when all others drain, until the router is destroyed. */
 struct weir_console_ops {
     /* Logged in and not welcomed yet: AuthenticationOk, parameters, BackendKeyData (client->cancel_*)
      * and ReadyForQuery are the console's to write. It sets stream.on_event at once: from now on the

@@ -23,6 +23,7 @@
 enum weir_client_state {
     WEIR_CLIENT_STARTUP,  /* waiting for a startup packet */
     WEIR_CLIENT_LOOKUP,   /* its secret, or what rule is for it, is being looked up */
+    WEIR_CLIENT_DELAYED,  /* waits because logins like it have failed: to begin, or for its answer */
     WEIR_CLIENT_PROVING,  /* authentication exchange */
     WEIR_CLIENT_DERIVING, /* key derivation under way */
     WEIR_CLIENT_GREETING, /* authenticated, waits for what only a server connection can tell */
@@ -43,6 +44,7 @@ struct weir_admission {
     const char *secret;          /* NULL: unknown user; valid during the call */
     enum weir_secret_kind usual; /* what an unknown user is made to look like */
     bool later;                  /* set by admit: not known yet, weir_client_admitted will say */
+    bool delayed;                /* the same, because it is made to wait */
 };
 
 /* What the room above does. `client` may be closed by it in every call but admit. */
@@ -53,6 +55,9 @@ struct weir_session_ops {
     /* Its proof does not fit the secret it was admitted with. True: that may be an old one, and
      * weir_client_recheck will say, from a later call. NULL is false. */
     bool (*recheck)(struct weir_client *client);
+    /* Its proof has failed for good. True: the answer is to wait, and weir_client_answer_failure will
+     * give it, from a later call. NULL is false. */
+    bool (*failed)(struct weir_client *client);
     /* Authenticated. The login struct is still there and is freed by weir_client_login_free. */
     void (*logged_in)(struct weir_client *client);
     /* A CancelRequest came on this connection, which is closed afterwards. */
@@ -82,7 +87,7 @@ struct weir_client_login {
     enum weir_reason refusal;
     char *refusal_text;       /* NULL: the reason's own text */
     char *rule;               /* for the log: which rule let it in, and how; or NULL */
-    weir_usec deadline;       /* 0: none */
+    weir_usec begun_at;       /* the connection was accepted */
     struct ev_timer slice;    /* next slice of key derivation */
     bool encryption_asked[2]; /* SSL, GSS: each may be asked once */
 };
@@ -103,12 +108,14 @@ struct weir_client {
 
 /* Takes over the accepted socket and waits for the startup packet. */
 void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,
-                      struct weir_auth_context *auth, const struct weir_session_ops *ops,
-                      weir_usec deadline);
-/* The login goes on after an admit that was for later. The client may be closed afterwards. */
+                      struct weir_auth_context *auth, const struct weir_session_ops *ops);
+/* The login goes on after an admit that was for later, which this may be again. The client may be
+ * closed afterwards. */
 void weir_client_admitted(struct weir_client *client, const struct weir_admission *admission);
 /* And after a recheck: its proof is held against this secret (NULL: no such user). */
 void weir_client_recheck(struct weir_client *client, const char *secret);
+/* And after a failure whose answer had to wait: it is refused. */
+void weir_client_answer_failure(struct weir_client *client);
 /* Offers TLS to it, unless it comes by a Unix socket; right after opening. `tls` must outlive the
  * login. */
 void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls);

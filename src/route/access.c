@@ -281,7 +281,7 @@ static bool begin_walk(struct client *client, struct weir_admission *admission)
 
 /* --- by auth_type ---------------------------------------------------------------------- */
 
-bool access_demand(struct client *client, struct weir_admission *admission)
+bool access_demand_now(struct client *client, struct weir_admission *admission)
 {
     switch (client->router->conf->auth_type) {
     case WEIR_AUTH_TYPE_TRUST:
@@ -302,6 +302,19 @@ bool access_demand(struct client *client, struct weir_admission *admission)
     }
     complete(client, admission);
     return true;
+}
+
+bool access_demand(struct client *client, struct weir_admission *admission)
+{
+    switch (delay_demand(client, admission)) {
+    case DELAY_NONE:
+        return access_demand_now(client, admission);
+    case DELAY_WAITS:
+        return true;
+    case DELAY_REFUSED:
+        break;
+    }
+    return false;
 }
 
 /* --- certificates ---------------------------------------------------------------------- */

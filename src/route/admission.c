@@ -205,6 +205,16 @@ static bool is_full(const struct named_cap *cap)
     return cap->client_limit > 0 && cap->clients >= cap->client_limit;
 }
 
+static bool is_everywhere_full(struct client *client)
+{
+    int most = client->router->conf->max_client_conn;
+    if (client->router->places[PLACE_CLIENT] < most)
+        return false;
+    refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
+           weir_format("no more connections allowed (max_client_conn %d)", most));
+    return true;
+}
+
 static bool has_room(struct client *client)
 {
     struct destination *destination = client->destination;
@@ -250,10 +260,9 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
         return console_admit(client, admission);
     if (router->draining)
         return refuse(client, WEIR_REASON_SHUTDOWN_NEW, NULL);
-    if (router->client_count > router->conf->max_client_conn)
-        return refuse(client, WEIR_REASON_TOO_MANY_CLIENTS,
-                      weir_format("no more connections allowed (max_client_conn %d)",
-                                  router->conf->max_client_conn));
+    /* It will be asked again when it has proven who it is: nobody need prove it in vain. */
+    if (is_everywhere_full(client))
+        return false;
     if (router->suspended)
         weir_stream_pause(&base->stream);
     return access_demand(client, admission);
@@ -351,10 +360,11 @@ static void logged_in(struct weir_client *base)
         console_logged_in(client);
         return;
     }
-    if (!enter_destination(client)) {
+    if (is_everywhere_full(client) || !enter_destination(client)) {
         weir_client_refuse_login(base, base->login->refusal, base->login->refusal_text, NULL, NULL);
         return;
     }
+    strangers_take_place(client, PLACE_CLIENT);
     client->destination->clients++;
     client->destination->database_cap->clients++;
     client->destination->user_cap->clients++;
@@ -428,6 +438,7 @@ static void login_ended(struct weir_client *base, enum weir_reason reason)
 const struct weir_session_ops router_session_ops = {
     .admit = admit,
     .recheck = lookup_again,
+    .failed = delay_failed,
     .logged_in = logged_in,
     .cancel = on_cancel,
     .login_ended = login_ended,

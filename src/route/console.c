@@ -36,7 +36,6 @@ bool console_admit(struct client *client, struct weir_admission *admission)
     seat->own_user = is_own_user(client);
     seat->ends = WEIR_REASON_COUNT;
     client->console = seat;
-    client->router->client_count--;
     if (!seat->own_user)
         return access_demand(client, admission);
     admission->method = WEIR_AUTH_TRUST;
@@ -90,6 +89,18 @@ static void refuse(struct client *client)
     free(text);
 }
 
+/* The last places are for those with all rights. The system's own user could do as he likes anyway. */
+static bool has_room(const struct client *client)
+{
+    const struct weir_conf *conf = client->router->conf;
+    int most = conf->max_console_connections;
+    if (client->console->own_user)
+        return true;
+    if (client->console->rights != WEIR_CONSOLE_ADMIN)
+        most -= conf->reserved_admin_connections;
+    return client->router->places[PLACE_CONSOLE] < most;
+}
+
 static void log_login(const struct client *client)
 {
     if (!client->router->conf->log_connections)
@@ -115,6 +126,12 @@ void console_logged_in(struct client *client)
         refuse(client);
         return;
     }
+    if (!has_room(client)) {
+        weir_client_refuse_login(base, WEIR_REASON_TOO_MANY_CONSOLES, NULL, NULL,
+                                 "End a session of the console, or raise "
+                                 "max_console_connections.");
+        return;
+    }
     if (base->login->replication != NULL) {
         weir_client_refuse_login(base, WEIR_REASON_UNSUPPORTED,
                                  "replication is not supported by the console", NULL, NULL);
@@ -122,6 +139,7 @@ void console_logged_in(struct client *client)
     }
     lookup_end(client);
     access_end(client);
+    strangers_take_place(client, PLACE_CONSOLE);
     cancel_assign_key(client);
     weir_list_remove(&base->link);
     weir_list_push_back(&router->consoles, &client->link);

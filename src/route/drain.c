@@ -94,6 +94,7 @@ void weir_router_reload(struct weir_router *router, struct weir_conf *conf,
     weir_conf_keep(conf, old);
     router->conf = conf;
     router->all_servers.limit = conf->max_server_connections;
+    strangers_configure(router);
     weir_user_file_destroy(router->users);
     router->users = users;
     weir_control_reset(router->control, conf);
@@ -136,7 +137,7 @@ void weir_router_drain(struct weir_router *router)
         operator_end_suspension(router);
     events_of_router(router, "drain", NULL, NULL);
     weir_log_info(NULL, "drain", "%d clients are told at their next transaction boundary",
-                  router->client_count);
+                  router->places[PLACE_CLIENT]);
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
         if (client->console == NULL)

@@ -87,6 +87,12 @@ void events_of_router(struct weir_router *router, const char *event, const char 
     put(added->database, sizeof(added->database), database);
 }
 
+void events_of_stranger(struct weir_router *router, const char *event, enum weir_reason reason,
+                        const char *detail)
+{
+    name_reason(add(router, event, detail), reason);
+}
+
 void events_of_pool(const struct destination *destination, const char *event, const char *detail)
 {
     name_pool(add(destination->router, event, detail), destination);

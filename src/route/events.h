@@ -21,6 +21,9 @@ void events_destroy(struct events *events);
 /* `database` NULL: all. */
 void events_of_router(struct weir_router *router, const char *event, const char *database,
                       const char *detail);
+/* Of a connection that was refused before anything was made for it. */
+void events_of_stranger(struct weir_router *router, const char *event, enum weir_reason reason,
+                        const char *detail);
 void events_of_pool(const struct destination *destination, const char *event, const char *detail);
 /* WEIR_REASON_COUNT: no reason. */
 void events_of_server(const struct server *server, const char *event, enum weir_reason reason,

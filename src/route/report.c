@@ -89,7 +89,7 @@ void weir_router_report(struct weir_router *router)
                           weir_reason_row((enum weir_reason)i)->name,
                           (unsigned long long)counters->reasons[i]);
     stats_note_turns(router);
-    weir_log_info(NULL, "counter", "clients=%d", router->client_count);
+    weir_log_info(NULL, "counter", "clients=%d", router->places[PLACE_CLIENT]);
     weir_log_info(NULL, "counter", "longest_turn_usec=%lld", (long long)router->longest_turn);
     router->longest_turn = 0;
     router->loop->longest_turn = 0;
@@ -102,7 +102,7 @@ void weir_router_log_stats(struct weir_router *router)
     weir_log_info(NULL, "stats",
                   "clients=%d transactions=%llu queries=%llu waits=%llu wait_p99_us=%lld "
                   "bytes_in=%llu bytes_out=%llu",
-                  router->client_count, (unsigned long long)counters->transactions,
+                  router->places[PLACE_CLIENT], (unsigned long long)counters->transactions,
                   (unsigned long long)counters->queries, (unsigned long long)counters->waits,
                   (long long)weir_histogram_quantile(waits, 0.99),
                   (unsigned long long)counters->bytes_from_clients,

@@ -65,6 +65,7 @@ void router_doom_client(struct client *client)
     struct weir_router *router = client->router;
     lookup_end(client);
     access_end(client);
+    delay_end(client);
     weir_list_remove_if_linked(&client->base.link);
     weir_list_remove_if_linked(&client->link);
     weir_task_cancel(&client->resume);
@@ -83,8 +84,7 @@ void router_doom_server(struct server *server)
 static void free_client(struct client *client)
 {
     struct weir_router *router = client->router;
-    if (client->console == NULL)
-        router->client_count--;
+    router->places[client->place]--;
     console_free_seat(client);
     if (client->counted) {
         client->destination->clients--;
@@ -168,11 +168,14 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->group = weir_pool_group_create(seed);
     router->stats = stats_create();
     router->events = events_create();
+    router->strangers = weir_strangers_create();
+    strangers_configure(router);
     router->started_at = loop->now;
     router->wall_started_at = view_wall_now();
     router->wall_reloaded_at = router->wall_started_at;
     router->wall_offset = router->wall_started_at - loop->now;
     weir_list_init(&router->logging_in);
+    weir_list_init(&router->delays);
     weir_list_init(&router->clients);
     weir_list_init(&router->consoles);
     weir_list_init(&router->doomed_clients);
@@ -259,6 +262,7 @@ void weir_router_destroy(struct weir_router *router)
     weir_conf_destroy(router->conf);
     stats_destroy(router->stats);
     events_destroy(router->events);
+    weir_strangers_destroy(router->strangers);
     free(router->slots);
     free(router->reload_problem);
     free(router);
@@ -295,16 +299,16 @@ void weir_router_note_reload(struct weir_router *router, const char *problem)
 void weir_router_accept(void *context, int fd, const struct weir_address *peer)
 {
     struct weir_router *router = context;
+    if (!strangers_let_in(router, fd, peer))
+        return;
     struct client *client = weir_alloc(sizeof(*client));
     client->router = router;
     client->base.id = ++router->next_client_id;
     client->connected_at = view_wall_now();
     client->resume.run = client_relay_resume;
-    router->client_count++;
-    router->counters.client_connections++;
+    client->place = PLACE_STRANGER;
+    router->places[PLACE_STRANGER]++;
     weir_list_push_back(&router->logging_in, &client->base.link);
-    weir_usec limit = router->conf->client_login_timeout;
-    weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops,
-                     limit > 0 ? router->loop->now + limit : 0);
+    weir_client_open(&client->base, router->loop, fd, router->auth, &router_session_ops);
     weir_client_offer_tls(&client->base, &router->client_tls);
 }

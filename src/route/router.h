@@ -13,6 +13,7 @@
  *   effects.c       what texts leave behind     sequences.c    what currval goes by
  *   settling.c      a server after its client  upkeep.c        time-outs
  *   report.c        what SIGUSR1 shows         drain.c         reload and shutdown
+ *   strangers.c     who may connect, places    delay.c         logins that wait for failed ones
  *   console.c       clients of the console     operator.c      what an operator may do
  *   running.c       the statement that runs    pins.c          what keeps a client where it is
  *   events.c        the last events            stats.c         totals that outlive pools
@@ -39,6 +40,7 @@
 #include "weir/pool.h"
 #include "weir/route.h"
 #include "weir/session.h"
+#include "weir/strangers.h"
 
 /* What a handler leaves behind. */
 enum step {
@@ -241,6 +243,14 @@ enum intake {
     INTAKE_SKIP_TO_SYNC, /* we refused the batch: drop up to Sync, answer that with ReadyForQuery */
 };
 
+/* What a connection takes a place among. */
+enum place {
+    PLACE_STRANGER, /* it has proven nothing yet */
+    PLACE_CLIENT,   /* of max_client_conn */
+    PLACE_CONSOLE,  /* of max_console_connections */
+    PLACE_COUNT
+};
+
 /* What a client of the console has in place of a destination. */
 struct console_seat {
     char *database;
@@ -267,12 +277,14 @@ struct client {
     struct weir_task resume;             /* looks at kept input again, later in this turn */
     struct lookup *lookup;               /* while it logs in, or NULL */
     struct access *access;               /* while it logs in by a rule, or NULL */
+    struct delay *delay;                 /* while its login is made to wait, or NULL */
     struct client_statement *statements; /* hash by name */
     struct client_statement *unnamed;
     struct client_statement *deallocating; /* named by a DEALLOCATE under way */
     uint32_t body_left;
     enum body_sink body_sink : 8;
     enum intake intake : 8;
+    enum place place : 8;
     bool cancel_wanted;     /* what is kept of its input is to be cancelled when it is sent */
     bool counted;           /* in the client counts of its destination */
     bool input_blocked;     /* reading is paused until the server side drains */
@@ -312,7 +324,10 @@ struct weir_router {
     struct client **slots; /* cancel pid -> client: the low bits of the pid are the index */
     uint32_t slot_count;
     uint32_t slot_next;
-    int client_count; /* without those of the console */
+    int places[PLACE_COUNT]; /* taken; only strangers_take_place and the ends of life change it */
+    struct weir_strangers *strangers;
+    struct weir_list delays; /* delay.link */
+    weir_usec full_told_at;  /* the last line about strangers that were too many */
     const struct weir_console_ops *console_ops;
     void *console_context;
     struct weir_task console_ends; /* ends those whose seat says so */
@@ -389,6 +404,33 @@ bool access_confirm(struct client *client);
 const char *access_note(const struct client *client);
 /* The login is over. */
 void access_end(struct client *client);
+/* The same for one that has waited, for what failed before it. */
+bool access_demand_now(struct client *client, struct weir_admission *admission);
+
+/* --- strangers.c ----------------------------------------------------------------------- */
+
+/* Reads the limits from the router's configuration. */
+void strangers_configure(struct weir_router *router);
+/* Whether the connection that was just accepted may stay; otherwise it was told and closed. */
+bool strangers_let_in(struct weir_router *router, int fd, const struct weir_address *peer);
+/* The only one that moves a client from place to place. */
+void strangers_take_place(struct client *client, enum place place);
+/* As whom it is counted. False: its socket is gone. */
+bool strangers_find(const struct client *client, struct weir_stranger *stranger);
+
+/* --- delay.c --------------------------------------------------------------------------- */
+
+enum delay_verdict {
+    DELAY_NONE,
+    DELAY_WAITS,   /* the admission is for later */
+    DELAY_REFUSED, /* with login->refusal set */
+};
+enum delay_verdict delay_demand(struct client *client, struct weir_admission *admission);
+/* A weir_session_ops.failed. */
+bool delay_failed(struct weir_client *base);
+void delay_tick(struct weir_router *router);
+/* It waits no longer. */
+void delay_end(struct client *client);
 
 /* --- lookup.c -------------------------------------------------------------------------- */
 

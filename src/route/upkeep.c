@@ -8,13 +8,16 @@
 /* A pinned client that did something may have no state any more: it is asked so often at most. */
 #define PIN_QUESTION WEIR_SEC
 
+/* The setting that holds now is for those that have come before it was changed, too. */
 static void tick_logins(struct weir_router *router)
 {
+    weir_usec limit = router->conf->client_login_timeout;
+    if (limit == 0)
+        return;
     weir_list_for_safe(link, &router->logging_in) {
         struct client *client = weir_container_of(link, struct client, base.link);
-        const struct weir_client_login *login = client->base.login;
-        if (login == NULL || login->deadline == 0 || router->loop->now < login->deadline)
-            break; /* in order of arrival: the later ones have later deadlines */
+        if (router->loop->now - client->base.login->begun_at < limit)
+            break; /* in order of arrival */
         admission_refuse(client, WEIR_REASON_LOGIN_TIMEOUT,
                          "login took too long (client_login_timeout)", NULL);
     }
@@ -159,6 +162,7 @@ void upkeep_tick(struct weir_router *router)
 {
     stats_note_turns(router);
     tick_logins(router);
+    delay_tick(router);
     tick_servers(router);
     stats_tick(router);
     router->ticks++;

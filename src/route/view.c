@@ -111,7 +111,7 @@ void weir_view_daemon(const struct weir_router *router, struct weir_view_daemon 
         .reload_problem = router->reload_problem,
         .databases = (int)router->conf->database_count,
         .pools = (int)HASH_COUNT(router->destinations),
-        .clients = router->client_count,
+        .clients = router->places[PLACE_CLIENT],
         .clients_logging_in = count_links(&router->logging_in),
         .prepared_texts = (int)HASH_COUNT(router->statements),
         .draining = router->draining,

@@ -9,6 +9,7 @@ static const char *word_of(const struct client *client)
     switch (client->base.state) {
     case WEIR_CLIENT_STARTUP:
     case WEIR_CLIENT_LOOKUP:
+    case WEIR_CLIENT_DELAYED:
     case WEIR_CLIENT_PROVING:
     case WEIR_CLIENT_DERIVING:
         return "login";

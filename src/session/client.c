@@ -10,11 +10,11 @@ const char *weir_client_state_name(enum weir_client_state state)
 {
     static const char *const names[] = {
         [WEIR_CLIENT_STARTUP] = "startup",   [WEIR_CLIENT_LOOKUP] = "lookup",
-        [WEIR_CLIENT_PROVING] = "proving",   [WEIR_CLIENT_DERIVING] = "deriving",
-        [WEIR_CLIENT_GREETING] = "greeting", [WEIR_CLIENT_IDLE] = "idle",
-        [WEIR_CLIENT_WAITING] = "waiting",   [WEIR_CLIENT_ACTIVE] = "active",
-        [WEIR_CLIENT_HELD] = "held",         [WEIR_CLIENT_ENDING] = "ending",
-        [WEIR_CLIENT_CLOSED] = "closed",
+        [WEIR_CLIENT_DELAYED] = "delayed",   [WEIR_CLIENT_PROVING] = "proving",
+        [WEIR_CLIENT_DERIVING] = "deriving", [WEIR_CLIENT_GREETING] = "greeting",
+        [WEIR_CLIENT_IDLE] = "idle",         [WEIR_CLIENT_WAITING] = "waiting",
+        [WEIR_CLIENT_ACTIVE] = "active",     [WEIR_CLIENT_HELD] = "held",
+        [WEIR_CLIENT_ENDING] = "ending",     [WEIR_CLIENT_CLOSED] = "closed",
     };
     return names[state];
 }
@@ -23,14 +23,20 @@ const char *weir_client_state_name(enum weir_client_state state)
 
 /* Which states may follow which, as bit sets: anything else is our own bug. */
 static const uint16_t may_follow[] = {
-    [WEIR_CLIENT_STARTUP] = 1u << WEIR_CLIENT_LOOKUP | 1u << WEIR_CLIENT_PROVING |
-                            1u << WEIR_CLIENT_GREETING | 1u << WEIR_CLIENT_CLOSED,
+    [WEIR_CLIENT_STARTUP] = 1u << WEIR_CLIENT_LOOKUP | 1u << WEIR_CLIENT_DELAYED |
+                            1u << WEIR_CLIENT_PROVING | 1u << WEIR_CLIENT_GREETING |
+                            1u << WEIR_CLIENT_CLOSED,
     [WEIR_CLIENT_LOOKUP] = 1u << WEIR_CLIENT_PROVING | 1u << WEIR_CLIENT_DERIVING |
-                           1u << WEIR_CLIENT_GREETING | 1u << WEIR_CLIENT_CLOSED,
-    [WEIR_CLIENT_PROVING] = 1u << WEIR_CLIENT_DERIVING | 1u << WEIR_CLIENT_LOOKUP |
+                           1u << WEIR_CLIENT_DELAYED | 1u << WEIR_CLIENT_GREETING |
+                           1u << WEIR_CLIENT_CLOSED,
+    [WEIR_CLIENT_DELAYED] = 1u << WEIR_CLIENT_LOOKUP | 1u << WEIR_CLIENT_PROVING |
                             1u << WEIR_CLIENT_GREETING | 1u << WEIR_CLIENT_CLOSED,
+    [WEIR_CLIENT_PROVING] = 1u << WEIR_CLIENT_DERIVING | 1u << WEIR_CLIENT_LOOKUP |
+                            1u << WEIR_CLIENT_DELAYED | 1u << WEIR_CLIENT_GREETING |
+                            1u << WEIR_CLIENT_CLOSED,
     [WEIR_CLIENT_DERIVING] = 1u << WEIR_CLIENT_PROVING | 1u << WEIR_CLIENT_LOOKUP |
-                             1u << WEIR_CLIENT_GREETING | 1u << WEIR_CLIENT_CLOSED,
+                             1u << WEIR_CLIENT_DELAYED | 1u << WEIR_CLIENT_GREETING |
+                             1u << WEIR_CLIENT_CLOSED,
     [WEIR_CLIENT_GREETING] = 1u << WEIR_CLIENT_IDLE | 1u << WEIR_CLIENT_ACTIVE | ENDS,
     [WEIR_CLIENT_IDLE] =
         1u << WEIR_CLIENT_WAITING | 1u << WEIR_CLIENT_ACTIVE | 1u << WEIR_CLIENT_HELD | ENDS,

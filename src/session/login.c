@@ -247,6 +247,16 @@ static void begin_proof(struct weir_client *client, const struct weir_admission 
     advance(client, result, &out);
 }
 
+static void follow_admission(struct weir_client *client, const struct weir_admission *admission)
+{
+    if (admission->delayed)
+        weir_client_set_state(client, WEIR_CLIENT_DELAYED);
+    else if (admission->later)
+        weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
+    else
+        begin_proof(client, admission);
+}
+
 static void begin_login(struct weir_client *client, struct weir_startup *startup)
 {
     struct weir_client_login *login = client->login;
@@ -259,10 +269,7 @@ static void begin_login(struct weir_client *client, struct weir_startup *startup
         weir_client_refuse_login(client, login->refusal, login->refusal_text, NULL, NULL);
         return;
     }
-    if (admission.later)
-        weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
-    else
-        begin_proof(client, &admission);
+    follow_admission(client, &admission);
 }
 
 static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
@@ -273,7 +280,7 @@ static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
     advance(client, result, &out);
 }
 
-static void refuse_password(struct weir_client *client)
+void weir_client_answer_failure(struct weir_client *client)
 {
     char *text = weir_format("password authentication failed for user \"%s\"", client->login->user);
     weir_client_refuse_login(client, WEIR_REASON_AUTH_FAILED, text, NULL, NULL);
@@ -318,8 +325,10 @@ static void advance(struct weir_client *client, enum weir_auth_result result,
     case WEIR_AUTH_FAILED:
         if (client->ops->recheck != NULL && client->ops->recheck(client))
             weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
+        else if (client->ops->failed != NULL && client->ops->failed(client))
+            weir_client_set_state(client, WEIR_CLIENT_DELAYED);
         else
-            refuse_password(client);
+            weir_client_answer_failure(client);
         break;
     case WEIR_AUTH_BROKEN:
         weir_client_refuse_login(client, WEIR_REASON_PROTOCOL,
@@ -451,8 +460,8 @@ static void take_kept_input(struct weir_client *client)
 
 void weir_client_admitted(struct weir_client *client, const struct weir_admission *admission)
 {
-    weir_require(client->state == WEIR_CLIENT_LOOKUP);
-    begin_proof(client, admission);
+    weir_require(client->state == WEIR_CLIENT_LOOKUP || client->state == WEIR_CLIENT_DELAYED);
+    follow_admission(client, admission);
     take_kept_input(client);
 }
 
@@ -494,14 +503,13 @@ static void on_login_event(struct weir_stream *stream, unsigned events)
 }
 
 void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,
-                      struct weir_auth_context *auth, const struct weir_session_ops *ops,
-                      weir_usec deadline)
+                      struct weir_auth_context *auth, const struct weir_session_ops *ops)
 {
     client->ops = ops;
     client->state = WEIR_CLIENT_STARTUP;
     client->login = weir_alloc(sizeof(*client->login));
     client->login->auth = auth;
-    client->login->deadline = deadline;
+    client->login->begun_at = loop->now;
     ev_timer_init(&client->login->slice, on_slice, 0., 0.);
     client->login->slice.data = client;
     weir_stream_open(&client->stream, loop, fd, 0, on_login_event);

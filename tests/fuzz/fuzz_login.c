@@ -106,7 +106,7 @@ static void run_client(unsigned choice, const uint8_t *data, size_t size)
     /* A proof by md5 or SCRAM cannot be guessed: its salt or nonce is random. */
     may_enter =
         method == WEIR_AUTH_TRUST || (method == WEIR_AUTH_PLAIN && has_password(data, size));
-    weir_client_open(&client, &stage.loop, ends[0], auth, &session_ops, 0);
+    weir_client_open(&client, &stage.loop, ends[0], auth, &session_ops);
     if (choice & 4) {
         weir_require(send(ends[1], ssl, sizeof(ssl), MSG_NOSIGNAL) == sizeof(ssl));
         turns(2);

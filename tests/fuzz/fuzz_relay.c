@@ -453,7 +453,7 @@ static bool is_quiet(void)
         if (counts.active + counts.checking + counts.closing + counts.waiting > 0)
             return false;
     }
-    return router->client_count == 0;
+    return router->places[PLACE_STRANGER] + router->places[PLACE_CLIENT] == 0;
 }
 
 /* Everybody has gone: what is left must come to rest by itself. */

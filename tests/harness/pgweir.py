@@ -18,6 +18,7 @@ DEFAULTS = {
     "log_level": "debug",
     "log_stats": "off",
     "http_listen": "",
+    "auth_failure_delay": "0",  # tests of wrong passwords have no time to lose
 }
 # A scripted server expects what clients say, and no questions of pgweir's own.
 SCRIPTED = {"state_learning": "off"}

@@ -328,19 +328,20 @@ Test(console, its_clients_do_not_count)
     open_console("max_client_conn = 1\nadmin_users = a", NULL);
     for (int i = 0; i < 3; i++)
         enter(&admins[i], "a");
-    cr_assert_eq(world.router->client_count, 0);
+    cr_assert_eq(world.router->places[PLACE_CLIENT], 0);
     client_open(&first);
     client_start(&second, NULL);
     client_expect_end(&second, "FATAL(53300) EOF");
     cr_assert_not_null(strstr(second.message, "max_client_conn"));
     for (int i = 0; i < 3; i++)
         exchange(&admins[i], "Q here", "C(here) Z(I)");
-    cr_assert_eq(world.router->client_count, 1);
+    cr_assert_eq(world.router->places[PLACE_CLIENT], 1);
     for (int i = 0; i < 3; i++)
         client_close(&admins[i]);
     client_close(&first);
     client_close(&second);
-    world_until(weir_list_is_empty(&world.router->consoles) && world.router->client_count == 0);
+    world_until(weir_list_is_empty(&world.router->consoles) &&
+                world.router->places[PLACE_CLIENT] == 0);
     close_console();
 }
 

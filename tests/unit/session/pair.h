@@ -98,7 +98,7 @@ static inline void open_pair(void)
     admitted = welcomed = cancelled = ended = 0;
     end_reason = WEIR_REASON_COUNT;
     client = (struct weir_client){0};
-    weir_client_open(&client, &loop, ends[0], auth, &ops, 0);
+    weir_client_open(&client, &loop, ends[0], auth, &ops);
 }
 
 static inline void close_pair(void)
