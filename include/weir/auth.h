@@ -108,6 +108,8 @@ void weir_client_proof_bind(struct weir_client_proof *proof, const uint8_t *endp
  * trust). Then once for each 'p' message with its body. */
 enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, const uint8_t *body,
                                              size_t length, struct weir_buffer *out);
+/* The longest body that may be due next: what is not proven yet need not be kept in any length. */
+size_t weir_client_proof_longest(const struct weir_client_proof *proof);
 /* After BUSY: one slice of work (well below 1 ms). */
 enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
                                              struct weir_buffer *out);

@@ -15,8 +15,8 @@
 #define WEIR_WIRE_HEADER    5 /* type byte and length */
 #define WEIR_PROTOCOL_3_0   0x00030000u
 #define WEIR_PROTOCOL_3_2   0x00030002u
-#define WEIR_STARTUP_MAX    1000000 /* values of any length, yet bounded before login */
-#define WEIR_CANCEL_KEY_MAX 256     /* protocol 3.2 */
+#define WEIR_STARTUP_MAX    10004 /* PostgreSQL takes no longer ones */
+#define WEIR_CANCEL_KEY_MAX 256   /* protocol 3.2 */
 
 static inline uint32_t weir_get_u32(const uint8_t *bytes)
 {

@@ -442,6 +442,12 @@ enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, co
     return broken(proof, "authentication message was not asked for");
 }
 
+size_t weir_client_proof_longest(const struct weir_client_proof *proof)
+{
+    /* A mechanism's name and a length come before the first SCRAM message. */
+    return proof->state == PROOF_PASSWORD ? PASSWORD_MAX + 1 : WEIR_SCRAM_MESSAGE_MAX + 64;
+}
+
 enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
                                              struct weir_buffer *out)
 {

@@ -12,8 +12,8 @@
 
 #include "weir/memory.h"
 
-/* An 'p' message before login is over: SASL messages are short, passwords at most this. */
-#define PASSWORD_MESSAGE_MAX 65536
+/* What one that has proven who it is may send before it is greeted. */
+#define PROVEN_INPUT_MAX 1000000
 
 static void advance(struct weir_client *client, enum weir_auth_result result,
                     struct weir_buffer *out);
@@ -390,7 +390,7 @@ static size_t take_password(struct weir_client *client, const uint8_t *bytes, si
     if (length < WEIR_WIRE_HEADER)
         return 0;
     uint32_t size = weir_get_u32(bytes + 1);
-    if (bytes[0] != 'p' || size < 4 || size > PASSWORD_MESSAGE_MAX) {
+    if (bytes[0] != 'p' || size < 4 || size - 4 > weir_client_proof_longest(client->login->proof)) {
         weir_client_refuse_login(client, WEIR_REASON_PROTOCOL,
                                  bytes[0] == 'p' ? "invalid password message length"
                                                  : "expected a password message",
@@ -419,6 +419,16 @@ static bool begins_with_tls(const struct weir_client *client, const uint8_t *byt
            !asked[ASKED_GSS] && is_tls_possible(client);
 }
 
+/* Bytes that are kept until there is something to do with them. */
+static size_t input_limit(const struct weir_client *client)
+{
+    if (client->state == WEIR_CLIENT_GREETING)
+        return PROVEN_INPUT_MAX;
+    if (client->login == NULL || client->login->proof == NULL)
+        return WEIR_STARTUP_MAX;
+    return WEIR_WIRE_HEADER + weir_client_proof_longest(client->login->proof);
+}
+
 /* The client may be closed afterwards. */
 static void take_input(struct weir_client *client, const uint8_t *bytes, size_t length)
 {
@@ -442,7 +452,10 @@ static void take_input(struct weir_client *client, const uint8_t *bytes, size_t 
     if (client->state == WEIR_CLIENT_CLOSED)
         return;
     /* What follows the login message waits for the room above. */
-    if (length > WEIR_STARTUP_MAX || !weir_stream_keep(&client->stream, bytes, length))
+    if (length > input_limit(client))
+        weir_client_refuse_login(client, WEIR_REASON_PROTOCOL,
+                                 "too many bytes before the login is done", NULL, NULL);
+    else if (!weir_stream_keep(&client->stream, bytes, length))
         client->ops->login_ended(client, WEIR_REASON_MEMORY_LIMIT);
 }
 
