@@ -47,8 +47,9 @@ void weir_auth_context_destroy(struct weir_auth_context *context);
 /* `"user" "secret"` lines as in PgBouncer's auth_file: doubled quotes inside quotes, `;` and `#`
  * begin a comment line, blank lines are skipped. Kept compactly: 5000 users cost about 1 MB. */
 struct weir_user_file;
-/* Reads the file. NULL on failure with *problem (free it) = "file:line: reason". */
-struct weir_user_file *weir_user_file_read(const char *path, char **problem);
+/* Reads the file. `guarded`: one that others than its owner and its group may read or write is refused.
+ * NULL on failure with *problem (free it) = "file:line: reason". */
+struct weir_user_file *weir_user_file_read(const char *path, bool guarded, char **problem);
 /* The pure part, for tests and fuzzing; `name` is used in problems. */
 struct weir_user_file *weir_user_file_parse(const char *name, const char *text, size_t length,
                                             char **problem);

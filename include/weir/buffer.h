@@ -14,6 +14,7 @@ struct weir_buffer {
     uint32_t start;
     uint32_t end;
     uint32_t capacity;
+    bool secret; /* set by its owner: memory that is given up is wiped first */
 };
 
 static inline size_t weir_buffer_length(const struct weir_buffer *buffer)
@@ -34,7 +35,9 @@ uint8_t *weir_buffer_reserve(struct weir_buffer *buffer, size_t more);
 weir_must_check bool weir_buffer_append(struct weir_buffer *buffer, const void *bytes, size_t n);
 /* Drops `n` bytes from the front; memory is freed when the buffer becomes empty. */
 void weir_buffer_consume(struct weir_buffer *buffer, size_t n);
-/* Frees the memory; the struct is an empty buffer afterwards. */
+/* Frees the memory; the struct is an empty buffer afterwards, as secret as it was. */
 void weir_buffer_clear(struct weir_buffer *buffer);
+/* What it holds from now on is no secret any more: what is left of earlier bytes is wiped. */
+void weir_buffer_publish(struct weir_buffer *buffer);
 
 #endif

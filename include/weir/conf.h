@@ -144,7 +144,8 @@ struct weir_database {
     char *client_encoding;  /* likewise */
     enum weir_session_attrs session_attrs;
     struct weir_database_tls tls;
-    char *where; /* "file:line", for messages */
+    char *where;  /* "file:line", for messages */
+    bool exposed; /* everybody may read or write that file */
     struct weir_pool_overrides *overrides;
 };
 

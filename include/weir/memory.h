@@ -18,5 +18,7 @@ char *weir_strndup(const char *bytes, size_t length);
 char *weir_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Overwrites with zeroes in a way that is not optimised away, for secrets. */
 void weir_wipe(void *memory, size_t size);
+/* Wipes a text of which nothing behind its zero byte matters, and frees it. NULL is fine. */
+void weir_free_secret(char *text);
 
 #endif

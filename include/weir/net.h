@@ -136,6 +136,11 @@ static inline size_t weir_stream_unsent(const struct weir_stream *stream)
 /* Nothing more will be sent: tells the peer so (with TLS by close_notify too), once everything has
  * gone out; with unsent output it does nothing, call it again when that has drained. */
 void weir_stream_finish(struct weir_stream *stream);
+/* A login is under way on it: what passes through its buffers, OpenSSL's included, is wiped. Ends when
+ * `secret` is false again. */
+void weir_stream_set_secret(struct weir_stream *stream, bool secret);
+/* Wipes what a receive has left in the loop's scratch buffer; nothing there may be needed any more. */
+void weir_loop_wipe_scratch(struct weir_loop *loop, size_t length);
 /* Stop and restart reading: for back pressure, not for mere waiting. */
 void weir_stream_pause(struct weir_stream *stream);
 void weir_stream_resume(struct weir_stream *stream);

@@ -58,7 +58,7 @@ struct weir_session_ops {
     /* Its proof has failed for good. True: the answer is to wait, and weir_client_answer_failure will
      * give it, from a later call. NULL is false. */
     bool (*failed)(struct weir_client *client);
-    /* Authenticated. The login struct is still there and is freed by weir_client_login_free. */
+    /* Authenticated. The login struct is still there and is freed by weir_client_login_done. */
     void (*logged_in)(struct weir_client *client);
     /* A CancelRequest came on this connection, which is closed afterwards. */
     void (*cancel)(struct weir_client *client, uint32_t pid, const uint8_t *key, size_t length);
@@ -119,8 +119,8 @@ void weir_client_answer_failure(struct weir_client *client);
 /* Offers TLS to it, unless it comes by a Unix socket; right after opening. `tls` must outlive the
  * login. */
 void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls);
-/* Frees the login struct, wiping secrets. No-op when there is none. */
-void weir_client_login_free(struct weir_client *client);
+/* It is logged in: frees the login struct, wiping secrets. */
+void weir_client_login_done(struct weir_client *client);
 /* Closes the stream; the struct stays the owner's. Idempotent. */
 void weir_client_close(struct weir_client *client);
 /* The only writer of client->state. */

@@ -240,9 +240,17 @@ static enum weir_auth_result pretend_to_compare(struct weir_client_proof *proof)
     return WEIR_AUTH_BUSY;
 }
 
-static enum weir_auth_result judge_password(struct weir_client_proof *proof)
+static bool fits_md5_secret(const struct weir_client_proof *proof, const char *password)
 {
     char digest[WEIR_SECRET_MD5_LENGTH + 1];
+    weir_md5_secret(password, proof->user, digest);
+    bool fits = weir_equal_secret(digest, proof->secret, WEIR_SECRET_MD5_LENGTH);
+    weir_wipe(digest, sizeof(digest));
+    return fits;
+}
+
+static enum weir_auth_result judge_password(struct weir_client_proof *proof)
+{
     const char *answer = proof->offer;
     /* PostgreSQL has no empty passwords: who sends one means to have none. */
     if (!*answer)
@@ -252,8 +260,7 @@ static enum weir_auth_result judge_password(struct weir_client_proof *proof)
     case WEIR_SECRET_PLAIN:
         return judge_offer(proof, equal_text(answer, proof->secret));
     case WEIR_SECRET_MD5:
-        weir_md5_secret(answer, proof->user, digest);
-        return judge_offer(proof, weir_equal_secret(digest, proof->secret, WEIR_SECRET_MD5_LENGTH));
+        return judge_offer(proof, fits_md5_secret(proof, answer));
     case WEIR_SECRET_SCRAM:
         return compare_scram_secret(proof);
     case WEIR_SECRET_NONE:
@@ -471,9 +478,7 @@ enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
 
 static void replace_secret(struct weir_client_proof *proof, const char *secret)
 {
-    if (proof->secret)
-        weir_wipe(proof->secret, strlen(proof->secret));
-    free(proof->secret);
+    weir_free_secret(proof->secret);
     proof->kind = weir_secret_kind_of(secret);
     proof->secret = proof->kind == WEIR_SECRET_NONE ? NULL : weir_strdup(secret);
 }
@@ -515,12 +520,8 @@ void weir_client_proof_destroy(struct weir_client_proof *proof)
     weir_derivation_release(proof->derivation);
     weir_scram_server_clear(&proof->scram);
     weir_credentials_clear(&proof->credentials);
-    if (proof->secret)
-        weir_wipe(proof->secret, strlen(proof->secret));
-    if (proof->offer)
-        weir_wipe(proof->offer, strlen(proof->offer));
-    free(proof->secret);
-    free(proof->offer);
+    weir_free_secret(proof->secret);
+    weir_free_secret(proof->offer);
     free(proof->user);
     weir_wipe(proof, sizeof(*proof));
     free(proof);

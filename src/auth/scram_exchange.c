@@ -189,8 +189,11 @@ char *weir_scram_client_prove(struct weir_scram_client *client, const struct wei
     weir_base64_encode(proof, sizeof(proof), encoded);
     weir_hmac_sha256(keys->server_key, WEIR_SCRAM_KEY, client->transcript, client->length,
                      client->signature);
+    char *final = weir_format("%s,p=%s", client->transcript + client->final_at, encoded);
     weir_wipe(stored_key, sizeof(stored_key));
-    return weir_format("%s,p=%s", client->transcript + client->final_at, encoded);
+    weir_wipe(proof, sizeof(proof));
+    weir_wipe(encoded, sizeof(encoded));
+    return final;
 }
 
 const char *weir_scram_client_verify(const struct weir_scram_client *client, const char *text,

@@ -98,18 +98,9 @@ bool weir_equal_secret(const void *left, const void *right, size_t length)
     return difference == 0;
 }
 
-static void wipe_string(char **text)
-{
-    if (!*text)
-        return;
-    weir_wipe(*text, strlen(*text));
-    free(*text);
-    *text = NULL;
-}
-
 void weir_credentials_clear(struct weir_credentials *credentials)
 {
-    wipe_string(&credentials->password);
-    wipe_string(&credentials->md5);
+    weir_free_secret(credentials->password);
+    weir_free_secret(credentials->md5);
     weir_wipe(credentials, sizeof(*credentials));
 }

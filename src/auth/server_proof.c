@@ -222,7 +222,7 @@ static enum weir_auth_result send_proof(struct weir_server_proof *proof,
     char *final = weir_scram_client_prove(&proof->scram, keys);
     weir_wipe(keys, sizeof(*keys));
     enum weir_auth_result result = reply(proof, out, final, strlen(final), PROOF_SCRAM_FINAL);
-    free(final);
+    weir_free_secret(final);
     return result;
 }
 

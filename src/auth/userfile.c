@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "file.h"
 #include "weir/auth.h"
@@ -162,6 +163,16 @@ static void find_usual(struct weir_user_file *file)
             file->usual = (enum weir_secret_kind)kind;
 }
 
+/* Not by realloc, which might leave the old one behind as it is. */
+static char *shrink(char *text, size_t size, size_t length)
+{
+    char *copy = weir_alloc(length);
+    memcpy(copy, text, length);
+    weir_wipe(text, size);
+    free(text);
+    return copy;
+}
+
 /* Owns `text`, of which the first byte is not part of the file. */
 static struct weir_user_file *parse_in_place(const char *name, char *text, size_t end,
                                              char **problem)
@@ -183,9 +194,7 @@ static struct weir_user_file *parse_in_place(const char *name, char *text, size_
     }
     /* Comments and rests of lines may hold secrets too. */
     weir_wipe(text + parser.write, end - parser.write);
-    char *shrunk = realloc(text, parser.write);
-    if (shrunk)
-        file->blob = shrunk;
+    file->blob = shrink(text, end, parser.write);
     file->blob_length = parser.write;
     find_usual(file);
     return file;
@@ -208,9 +217,17 @@ struct weir_user_file *weir_user_file_parse(const char *name, const char *text, 
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-struct weir_user_file *weir_user_file_read(const char *path, char **problem)
+struct weir_user_file *weir_user_file_read(const char *path, bool guarded, char **problem)
 {
+    struct stat status;
     *problem = NULL;
+    if (guarded && stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+        (status.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+        *problem = weir_format("%s:0: everybody may read or write it: chmod o= %s (or set "
+                               "refuse_readable_secrets = off)",
+                               path, path);
+        return NULL;
+    }
     size_t length = 0;
     bool missing;
     const char *reason = NULL;

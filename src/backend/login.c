@@ -79,7 +79,8 @@ void weir_server_login_begin(struct weir_server *server)
     login->proof =
         weir_server_proof_create(login->auth, login->target->user, login->target->credentials);
     bind_proof(server);
-    struct weir_buffer out = {0};
+    weir_stream_set_secret(&server->stream, true);
+    struct weir_buffer out = {.secret = true};
     struct weir_writer writer = weir_writer_to(&out);
     write_startup(server, &writer);
     send_out(server, &out);
@@ -119,7 +120,7 @@ static bool walk(struct weir_server *server, uint8_t *bytes, size_t length);
 static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct weir_server *server = timer->data;
-    struct weir_buffer out = {0};
+    struct weir_buffer out = {.secret = true};
     enum weir_auth_result result = weir_server_proof_work(server->login->proof, &out);
     if (!advance(server, result, &out) || server->state == WEIR_SERVER_DERIVING)
         return;
@@ -206,6 +207,7 @@ static bool has_wanted_attributes(const struct weir_server *server)
 
 static bool end_login(struct weir_server *server)
 {
+    weir_stream_set_secret(&server->stream, false);
     weir_server_login_free(server);
     weir_server_set_state(server, WEIR_SERVER_READY);
     return true;
@@ -228,7 +230,7 @@ static bool on_ready(struct weir_server *server)
         return end_login(server);
     weir_server_set_state(server, WEIR_SERVER_SETTING_UP);
     server->set_up = true;
-    struct weir_buffer out = {0};
+    struct weir_buffer out = {.secret = true};
     struct weir_writer writer = weir_writer_to(&out);
     weir_write_query(&writer, query);
     send_out(server, &out);
@@ -238,7 +240,7 @@ static bool on_ready(struct weir_server *server)
 /* One whole message. True: go on with the next (the server may be ready then). */
 static bool take(struct weir_server *server, char type, const uint8_t *body, size_t length)
 {
-    struct weir_buffer out = {0};
+    struct weir_buffer out = {.secret = true};
     bool good = true;
     switch (type) {
     case 'R':

@@ -297,6 +297,7 @@ static void take_database(struct weir_apply *apply, const struct weir_entry *ent
     struct weir_database *database = database_slot(apply, entry);
     database->name = weir_strdup(entry->name);
     database->where = weir_strdup(entry->where);
+    database->exposed = entry->exposed;
     database->overrides = weir_overrides_create(WEIR_SCOPE_DATABASE);
     weir_database_read(apply, database, entry->value);
 }
@@ -455,6 +456,27 @@ static void check_lookup(const struct weir_conf *conf, const struct weir_databas
                               "logged in; set auth_dbname");
 }
 
+/* One line of it is enough to say. A file that is translated only need not be safe. */
+static void check_exposure(struct weir_apply *apply, const struct weir_entries *entries)
+{
+    const struct weir_conf *conf = apply->conf;
+    if (!conf->refuse_readable_secrets || entries->with_layout)
+        return;
+    for (size_t i = 0; i < conf->database_count; i++) {
+        const struct weir_database *database = &conf->databases[i];
+        if (!database->exposed || database->password == NULL)
+            continue;
+        char *owner = weir_format("database %s", database->name);
+        int length = (int)(strrchr(database->where, ':') - database->where);
+        weir_messages_problem(apply->messages, database->where, owner,
+                              "has a password, and everybody may read or write the file: "
+                              "chmod o= %.*s (or set refuse_readable_secrets = off)",
+                              length, database->where);
+        free(owner);
+        return;
+    }
+}
+
 static void check_whole(struct weir_apply *apply, const char *file)
 {
     const struct weir_conf *conf = apply->conf;
@@ -529,5 +551,6 @@ void weir_conf_apply(struct weir_conf *conf, const struct weir_entries *entries,
     settle_hosts(conf);
     for (size_t i = 0; i < conf->database_count; i++)
         weir_database_tls_settle(&apply, &conf->databases[i]);
+    check_exposure(&apply, entries);
     check_whole(&apply, entries->file);
 }

@@ -124,8 +124,6 @@ void weir_overrides_destroy(struct weir_pool_overrides *overrides)
 
 void weir_database_clear(struct weir_database *database)
 {
-    if (database->password != NULL)
-        weir_wipe(database->password, strlen(database->password));
     for (size_t i = 0; i < database->host_count; i++) {
         free(database->hosts[i].host);
         free(database->hosts[i].name);
@@ -135,7 +133,7 @@ void weir_database_clear(struct weir_database *database)
     free(database->name);
     free(database->dbname);
     free(database->user);
-    free(database->password);
+    weir_free_secret(database->password);
     free(database->application_name);
     free(database->options);
     free(database->client_encoding);

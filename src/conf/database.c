@@ -113,7 +113,7 @@ static const struct keyword *find_keyword(const char *name)
 static void replace(void *object, size_t offset, const char *value)
 {
     char **field = (char **)(void *)((char *)object + offset);
-    free(*field);
+    weir_free_secret(*field);
     *field = weir_strdup(value);
 }
 
@@ -279,7 +279,10 @@ static void take_token(struct line *line, const struct weir_token *token)
     bool own = find_keyword(token->name) == NULL;
     if (is_session_setting(token->name))
         return;
-    if (is_newer_keyword(token->name))
+    /* Past libpq, as in URIs. */
+    if (strcmp(token->name, "password") == 0)
+        replace(line->database, offsetof(struct weir_database, password), token->value);
+    else if (is_newer_keyword(token->name))
         complain(line, token->name, "refused: it is not built");
     else if (own && weir_apply_setting(line->apply, &line->database->overrides->level, where,
                                        line->owner, token->name, token->value))
@@ -374,6 +377,51 @@ static void settle_hosts(struct line *line)
 
 /* --- the line -------------------------------------------------------------------------- */
 
+static int hexadecimal(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return isxdigit((unsigned char)digit) ? tolower((unsigned char)digit) - 'a' + 10 : -1;
+}
+
+/* In place. False: it is not well formed. */
+static bool decode_percents(char *text)
+{
+    char *out = text;
+    for (; *text != '\0'; text++) {
+        if (*text != '%') {
+            *out++ = *text;
+            continue;
+        }
+        int high = hexadecimal(text[1]), low = high < 0 ? -1 : hexadecimal(text[2]);
+        if (low < 0 || high + low == 0)
+            return false;
+        *out++ = (char)(high * 16 + low);
+        text += 2;
+    }
+    *out = '\0';
+    return true;
+}
+
+/* What libpq parses stays in its memory as it is, so the password goes past it: user:PASSWORD@. One
+ * that is not well formed is left for libpq to complain of. */
+static void take_uri_password(struct line *line, char *uri)
+{
+    char *begin = strstr(uri, "://") + 3;
+    char *end = begin + strcspn(begin, "@/");
+    char *colon = *end == '@' ? memchr(begin, ':', (size_t)(end - begin)) : NULL;
+    if (colon == NULL)
+        return;
+    size_t length = (size_t)(end - colon) - 1;
+    char *password = weir_strndup(colon + 1, length);
+    if (decode_percents(password)) {
+        replace(line->database, offsetof(struct weir_database, password), password);
+        memmove(colon, end, strlen(end) + 1);
+    }
+    weir_wipe(password, length);
+    free(password);
+}
+
 /* A URI ends at the first space; pool settings may follow. */
 static const char *take_uri(struct line *line, const char *value)
 {
@@ -383,6 +431,7 @@ static const char *take_uri(struct line *line, const char *value)
     while (value[length] != '\0' && !isspace((unsigned char)value[length]))
         length++;
     char *uri = weir_strndup(value, length);
+    take_uri_password(line, uri);
     take_dsn(line, uri);
     weir_wipe(uri, length);
     free(uri);
@@ -405,7 +454,6 @@ static void take_tokens(struct line *line, const char *value)
     if (weir_buffer_length(&line->dsn) > 0) {
         weir_require(weir_buffer_append(&line->dsn, "", 1));
         take_dsn(line, (const char *)weir_buffer_bytes(&line->dsn));
-        weir_wipe(weir_buffer_bytes(&line->dsn), weir_buffer_length(&line->dsn));
     }
     /* After `options`, to which they are added. */
     cursor = value;
@@ -427,7 +475,7 @@ static void drop_empty(char **field)
 
 void weir_database_read(struct weir_apply *apply, struct weir_database *database, const char *value)
 {
-    struct line line = {.apply = apply, .database = database};
+    struct line line = {.apply = apply, .database = database, .dsn.secret = true};
     line.owner = weir_format("database %s", database->name);
     take_tokens(&line, take_uri(&line, value));
     settle_hosts(&line);

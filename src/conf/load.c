@@ -33,6 +33,7 @@ struct source {
     size_t length;
     size_t at;
     int line;
+    bool exposed;
 };
 
 struct reader {
@@ -103,7 +104,8 @@ static char *take_layout(struct reader *reader)
 
 /* --- files ----------------------------------------------------------------------------- */
 
-static char *read_descriptor(int descriptor, size_t *length)
+/* *exposed: others than its owner and its group may read or write it. */
+static char *read_descriptor(int descriptor, size_t *length, bool *exposed)
 {
     struct stat status;
     if (fstat(descriptor, &status) != 0)
@@ -116,6 +118,7 @@ static char *read_descriptor(int descriptor, size_t *length)
         errno = EFBIG;
         return NULL;
     }
+    *exposed = (status.st_mode & (S_IROTH | S_IWOTH)) != 0;
     char *text = weir_alloc((size_t)status.st_size + 1);
     *length = 0;
     while (*length < (size_t)status.st_size) {
@@ -125,6 +128,7 @@ static char *read_descriptor(int descriptor, size_t *length)
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
+            weir_wipe(text, *length);
             free(text);
             return NULL;
         }
@@ -134,25 +138,27 @@ static char *read_descriptor(int descriptor, size_t *length)
 }
 
 /* NULL with errno set. O_NONBLOCK keeps a FIFO from stopping the daemon. */
-static char *read_whole(const char *file, size_t *length)
+static char *read_whole(const char *file, size_t *length, bool *exposed)
 {
     int descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (descriptor < 0)
         return NULL;
-    char *text = read_descriptor(descriptor, length);
+    char *text = read_descriptor(descriptor, length, exposed);
     int saved_errno = errno;
     close(descriptor);
     errno = saved_errno;
     return text;
 }
 
-static void push_source(struct reader *reader, const char *name, char *text, size_t length)
+static void push_source(struct reader *reader, const char *name, char *text, size_t length,
+                        bool exposed)
 {
     struct source *source = weir_alloc(sizeof(*source));
     source->outer = reader->source;
     source->name = weir_strdup(name);
     source->text = text;
     source->length = length;
+    source->exposed = exposed;
     if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         source->at = 3;
     reader->source = source;
@@ -196,7 +202,8 @@ static void include(struct reader *reader, struct span name)
     }
     char *file = resolve_include(reader, name);
     size_t length = 0;
-    char *text = read_whole(file, &length);
+    bool exposed = false;
+    char *text = read_whole(file, &length, &exposed);
     keep_layout(reader, ";; from %s:\n", file);
     if (text == NULL) {
         char *where = place(reader);
@@ -204,7 +211,7 @@ static void include(struct reader *reader, struct span name)
                               strerror(errno));
         free(where);
     } else {
-        push_source(reader, file, text, length);
+        push_source(reader, file, text, length, exposed);
     }
     free(file);
 }
@@ -221,6 +228,13 @@ static void read_directive(struct reader *reader, struct span line)
         return;
     }
     include(reader, trim((struct span){line.begin + length, line.length - length}));
+}
+
+/* inih leaves what it has read in its memory as it is. */
+static bool may_hold_a_password(struct span value)
+{
+    return memmem(value.begin, value.length, "pass", 4) != NULL ||
+           memmem(value.begin, value.length, "://", 3) != NULL;
 }
 
 /* Copies a line for inih. */
@@ -332,14 +346,14 @@ static char *read_pair(struct reader *reader, struct span line, char *out, size_
         complain(reader, "there is no name before =");
         return NULL;
     }
-    if (is_faithful(line, name, size))
+    struct span value = trim((struct span){line.begin + equals + 1, line.length - equals - 1});
+    if (is_faithful(line, name, size) && !may_hold_a_password(value))
         return hand_over(out, line);
     reader->name = unquote(name);
     if (reader->name == NULL) {
         complain(reader, "the quotes of the name do not match");
         return NULL;
     }
-    struct span value = trim((struct span){line.begin + equals + 1, line.length - equals - 1});
     reader->value = weir_strndup(value.begin, value.length);
     return hand_over(out, (struct span){"aside = aside", 13});
 }
@@ -422,6 +436,7 @@ static int take_pair(void *context, const char *section, const char *name, const
     entry->name = reader->name != NULL ? reader->name : weir_strdup(name);
     entry->value = reader->name != NULL ? reader->value : weir_strdup(value);
     entry->where = place(reader);
+    entry->exposed = reader->source->exposed;
     entry->layout = take_layout(reader);
     reader->name = NULL;
     reader->value = NULL;
@@ -440,12 +455,13 @@ void weir_entries_read_file(struct weir_entries *entries, const char *file,
 {
     struct reader reader = {.entries = entries, .messages = messages};
     size_t length = 0;
-    char *text = read_whole(file, &length);
+    bool exposed = false;
+    char *text = read_whole(file, &length, &exposed);
     if (text == NULL) {
         weir_messages_problem(messages, file, NULL, "cannot be read: %s", strerror(errno));
         return;
     }
-    push_source(&reader, file, text, length);
+    push_source(&reader, file, text, length, exposed);
     run(&reader);
 }
 
@@ -453,7 +469,7 @@ void weir_entries_read_text(struct weir_entries *entries, const char *name, cons
                             size_t length, struct weir_messages *messages)
 {
     struct reader reader = {.entries = entries, .messages = messages, .from_memory = true};
-    push_source(&reader, name, weir_strndup(text, length), length);
+    push_source(&reader, name, weir_strndup(text, length), length, false);
     run(&reader);
 }
 
@@ -461,10 +477,9 @@ void weir_entries_clear(struct weir_entries *entries)
 {
     for (size_t i = 0; i < entries->count; i++) {
         struct weir_entry *entry = &entries->items[i];
-        weir_wipe(entry->value, strlen(entry->value));
         free(entry->section);
         free(entry->name);
-        free(entry->value);
+        weir_free_secret(entry->value);
         free(entry->where);
         free(entry->layout);
     }

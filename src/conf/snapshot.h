@@ -33,6 +33,7 @@ struct weir_entry {
     char *value;
     char *where;
     char *layout; /* the lines before it that are none, when they are wanted; else NULL */
+    bool exposed; /* everybody may read or write the file that it stands in */
 };
 
 struct weir_entries {

@@ -67,10 +67,8 @@ enum weir_token_result weir_token_next(const char **cursor, bool backslash,
 
 void weir_token_clear(struct weir_token *token)
 {
-    if (token->value != NULL)
-        weir_wipe(token->value, strlen(token->value));
     free(token->name);
-    free(token->value);
+    weir_free_secret(token->value);
     *token = (struct weir_token){0};
 }
 

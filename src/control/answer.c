@@ -63,6 +63,15 @@ static void judge_row(const struct weir_libpq *libpq, const PGresult *result, co
     }
 }
 
+/* The result is libpq's own memory, which it frees as it is. */
+static void wipe_secrets(const struct weir_libpq *libpq, const PGresult *result)
+{
+    if (libpq->column_count(result) < 2)
+        return;
+    for (int row = 0; row < libpq->row_count(result); row++)
+        weir_wipe(libpq->value(result, row, 1), strlen(libpq->value(result, row, 1)));
+}
+
 void answer_judge(const struct weir_libpq *libpq, const PGresult *result, const char *database,
                   const char *auth_user, const char *user, struct answer *answer)
 {
@@ -88,6 +97,7 @@ void answer_judge(const struct weir_libpq *libpq, const PGresult *result, const 
         fail(answer, weir_format("auth_query gives %d rows for one user", rows));
     else
         judge_row(libpq, result, user, answer);
+    wipe_secrets(libpq, result);
 }
 
 /* Nobody is a member by being superuser, as in PostgreSQL's rules: so it is no question of rights. Each
@@ -128,9 +138,7 @@ void answer_judge_member(const struct weir_libpq *libpq, const PGresult *result,
 
 void answer_clear(struct answer *answer)
 {
-    if (answer->secret != NULL)
-        weir_wipe(answer->secret, strlen(answer->secret));
-    free(answer->secret);
+    weir_free_secret(answer->secret);
     free(answer->problem);
     *answer = (struct answer){0};
 }

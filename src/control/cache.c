@@ -30,9 +30,7 @@ static void drop(struct lookup_cache *cache, struct cached *entry)
     weir_list_remove(&entry->link);
     cache->count--;
     cache->bytes -= entry->size;
-    if (entry->secret != NULL)
-        weir_wipe(entry->secret, strlen(entry->secret));
-    free(entry->secret);
+    weir_free_secret(entry->secret);
     weir_wipe(entry, sizeof(*entry) + entry->length);
     free(entry);
 }

@@ -114,12 +114,6 @@ static void write_key(struct weir_buffer *key, const struct weir_lookup_target *
     }
 }
 
-static void wipe_buffer(struct weir_buffer *buffer)
-{
-    weir_wipe(weir_buffer_bytes(buffer), weir_buffer_length(buffer));
-    weir_buffer_clear(buffer);
-}
-
 static struct place *make_place(struct weir_control *control,
                                 const struct weir_lookup_target *target, struct weir_buffer *key)
 {
@@ -156,14 +150,12 @@ static void free_place(struct place *place)
     }
     for (int i = 0; i < place->tls.count; i++)
         free((char *)(uintptr_t)place->tls.values[i]);
-    if (place->password != NULL)
-        weir_wipe(place->password, strlen(place->password));
     weir_wipe(place->key, place->key_length);
     free(place->key);
     free(place->hosts);
     free(place->database);
     free(place->user);
-    free(place->password);
+    weir_free_secret(place->password);
     free(place->last_problem);
     free(place);
 }
@@ -171,7 +163,7 @@ static void free_place(struct place *place)
 static struct place *get_place(struct weir_control *control,
                                const struct weir_lookup_target *target)
 {
-    struct weir_buffer key = {0};
+    struct weir_buffer key = {.secret = true};
     struct place *place;
     write_key(&key, target);
     HASH_FIND(hh, control->places, weir_buffer_bytes(&key), weir_buffer_length(&key), place);
@@ -179,7 +171,7 @@ static struct place *get_place(struct weir_control *control,
         place = make_place(control, target, &key);
     place->unusable = target->unusable;
     place->timeout = target->timeout;
-    wipe_buffer(&key);
+    weir_buffer_clear(&key);
     return place;
 }
 
@@ -274,7 +266,7 @@ static void log_problem(const struct place *place, const struct job *job, const 
 static void remember(struct place *place, const struct job *job)
 {
     struct weir_control *control = place->control;
-    struct weir_buffer key = {0};
+    struct weir_buffer key = {.secret = true};
     write_cache_key(&key, place, &job->question);
     const char *bytes = (const char *)weir_buffer_bytes(&key);
     if (job->answer.outcome == WEIR_LOOKUP_FAILED || job->cache == 0)
@@ -282,7 +274,7 @@ static void remember(struct place *place, const struct job *job)
     else
         lookup_cache_store(&control->cache, bytes, weir_buffer_length(&key), job->answer.secret,
                            control->loop->now + job->cache);
-    wipe_buffer(&key);
+    weir_buffer_clear(&key);
 }
 
 void control_answered(struct place *place, struct job *job, struct answer *answer)
@@ -425,7 +417,7 @@ static struct job *find_remembered(struct place *place, const struct weir_lookup
                                    const struct question *question)
 {
     struct weir_control *control = place->control;
-    struct weir_buffer key = {0};
+    struct weir_buffer key = {.secret = true};
     const char *secret = NULL;
     struct job *job = NULL;
     write_cache_key(&key, place, question);
@@ -436,7 +428,7 @@ static struct job *find_remembered(struct place *place, const struct weir_lookup
         job->answer.outcome = secret != NULL ? WEIR_LOOKUP_FOUND : WEIR_LOOKUP_NONE;
         job->answer.secret = weir_strdup(secret);
     }
-    wipe_buffer(&key);
+    weir_buffer_clear(&key);
     return job;
 }
 

@@ -63,11 +63,9 @@ bool weir_lookup_target_make(const struct weir_conf *conf, const struct weir_use
 
 void weir_lookup_target_clear(struct weir_lookup_target *target)
 {
-    if (target->password != NULL)
-        weir_wipe(target->password, strlen(target->password));
     free(target->database);
     free(target->user);
-    free(target->password);
+    weir_free_secret(target->password);
     *target = (struct weir_lookup_target){0};
 }
 

@@ -74,7 +74,7 @@ static bool read_users(const struct weir_conf *conf, struct weir_user_file **use
     *problem = NULL;
     if (conf->auth_file[0] == '\0')
         return true;
-    *users = weir_user_file_read(conf->auth_file, problem);
+    *users = weir_user_file_read(conf->auth_file, conf->refuse_readable_secrets, problem);
     return *users != NULL;
 }
 
@@ -103,6 +103,7 @@ static void time_stats(struct daemon *daemon)
 static void follow_conf(struct daemon *daemon)
 {
     time_stats(daemon);
+    limits_set_core_dumps(daemon->conf->core_dumps);
     char *problem = limits_raise_descriptors(daemon->conf);
     if (problem != NULL)
         weir_log_error(NULL, "limits", "%s", problem);
@@ -397,6 +398,7 @@ static bool boot(struct daemon *daemon)
     problem = NULL;
     if (!enough || !limits_switch_user(user))
         return false;
+    limits_set_core_dumps(daemon->conf->core_dumps);
     struct weir_hba *rules = NULL;
     struct weir_client_tls tls;
     if (!rules_read(daemon->conf, &rules, &problem) ||

@@ -125,6 +125,9 @@ void web_stop(struct web *web);
 /* Raises the descriptor limit to what the configuration may need. NULL, or what is missing (free
  * it). */
 char *limits_raise_descriptors(const struct weir_conf *conf);
+/* Whether a crash leaves a core dump, and whether other processes of the same user may look into this
+ * one. To be called again after each change of the user. */
+void limits_set_core_dumps(bool allowed);
 /* Gives up root. False with a message on stderr. */
 bool limits_switch_user(const char *user);
 

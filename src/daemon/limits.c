@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@ static rlim_t needed_descriptors(const struct weir_conf *conf)
     rlim_t servers = per_pool * pools, cap = (rlim_t)conf->max_server_connections;
     if (cap > 0 && servers > cap)
         servers = cap;
-    return (rlim_t)conf->max_client_conn + servers + OTHER_DESCRIPTORS;
+    rlim_t consoles = (rlim_t)conf->max_console_connections;
+    return (rlim_t)conf->max_client_conn + WEIR_ROUTER_STRANGERS + consoles + servers +
+           OTHER_DESCRIPTORS;
 }
 
 char *limits_raise_descriptors(const struct weir_conf *conf)
@@ -45,6 +48,12 @@ char *limits_raise_descriptors(const struct weir_conf *conf)
     if (most > before)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     return problem;
+}
+
+void limits_set_core_dumps(bool allowed)
+{
+    /* The limit of the size alone would not hold where dumps go to a program. */
+    (void)prctl(PR_SET_DUMPABLE, allowed ? 1 : 0, 0, 0, 0);
 }
 
 bool limits_switch_user(const char *user)

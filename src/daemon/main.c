@@ -47,7 +47,7 @@ static int check(const struct options *options)
     struct weir_user_file *users = NULL;
     if (conf->auth_file[0] != '\0') {
         problem = NULL;
-        users = weir_user_file_read(conf->auth_file, &problem);
+        users = weir_user_file_read(conf->auth_file, conf->refuse_readable_secrets, &problem);
         if (users == NULL) {
             fprintf(stderr, "pgweir: auth_file: %s\n", problem);
             status = 1;

@@ -303,7 +303,8 @@ int running_run(const char *file)
     struct running running = {.file = file, .conf = conf};
     char *problem = NULL;
     if (conf->auth_file[0] != '\0')
-        running.users = weir_user_file_read(conf->auth_file, &problem);
+        running.users =
+            weir_user_file_read(conf->auth_file, conf->refuse_readable_secrets, &problem);
     if (problem != NULL)
         fprintf(stderr, "pgweir: auth_file: %s\n", problem);
     free(problem);

@@ -9,6 +9,7 @@
 
 #include "stream.h"
 #include "tls.h"
+#include "weir/memory.h"
 #include "weir/net.h"
 
 /* How much a receive makes room for when the input does not fit into the scratch buffer. */
@@ -326,6 +327,24 @@ void weir_stream_finish(struct weir_stream *stream)
         weir_tls_finish(stream);
     if (weir_stream_unsent(stream) == 0)
         shutdown(stream->io.fd, SHUT_WR);
+}
+
+void weir_stream_set_secret(struct weir_stream *stream, bool secret)
+{
+    if (stream->tls != NULL)
+        weir_tls_set_secret(stream, secret);
+    if (secret) {
+        stream->in.secret = true;
+        stream->out.secret = true;
+    } else {
+        weir_buffer_publish(&stream->in);
+        weir_buffer_publish(&stream->out);
+    }
+}
+
+void weir_loop_wipe_scratch(struct weir_loop *loop, size_t length)
+{
+    weir_wipe(loop->scratch, length < loop->scratch_size ? length : loop->scratch_size);
 }
 
 void weir_stream_pause(struct weir_stream *stream)

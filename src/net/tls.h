@@ -62,6 +62,8 @@ weir_must_check bool weir_tls_write(struct weir_stream *stream, const struct iov
                                     int count);
 /* An end that was read together with bytes before it has no event of the socket: makes one. */
 void weir_tls_announce_end(struct weir_stream *stream);
+/* Whether OpenSSL wipes what it has decrypted. */
+void weir_tls_set_secret(struct weir_stream *stream, bool secret);
 /* Sends close_notify, once, if the handshake is done. */
 void weir_tls_finish(struct weir_stream *stream);
 /* The same without queueing, then frees stream->tls. */

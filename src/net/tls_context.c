@@ -1,7 +1,9 @@
 /* TLS contexts: settings and files become one SSL_CTX, or a text that says which of them is bad. */
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,13 +167,9 @@ static int no_passphrase(char *buffer, int size, int writing, void *context)
 }
 
 /* PostgreSQL's rule: nobody but the owner, or with root's file also its group. */
-static bool check_key_file(const char *file, char **problem)
+static bool check_key_file(const char *file, const struct stat *open, char **problem)
 {
-    struct stat status;
-    if (stat(file, &status) != 0) {
-        *problem = weir_format("TLS key file \"%s\": %s", file, strerror(errno));
-        return false;
-    }
+    const struct stat status = *open;
     if (!S_ISREG(status.st_mode)) {
         *problem = weir_format("TLS key file \"%s\": not a regular file", file);
         return false;
@@ -183,12 +181,74 @@ static bool check_key_file(const char *file, char **problem)
     }
     mode_t forbidden = status.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
     if (status.st_mode & forbidden) {
-        *problem = weir_format("TLS key file \"%s\": has group or world access; it must be "
-                               "u=rw (0600) or less, or if root owns it u=rw,g=r (0640) or less",
-                               file);
+        *problem = weir_format("TLS key file \"%s\": has group or world access: chmod %s %s", file,
+                               status.st_uid == 0 ? "0640" : "0600", file);
         return false;
     }
     return true;
+}
+
+#define LARGEST_KEY ((size_t)1 << 20)
+
+/* All of it, with a zero byte behind, in memory that is to be wiped; NULL with errno. */
+static char *read_all(int descriptor, size_t size, size_t *length)
+{
+    char *text = weir_alloc(size + 1);
+    ssize_t got = 1;
+    *length = 0;
+    while (*length < size && got > 0) {
+        got = read(descriptor, text + *length, size - *length);
+        *length += got > 0 ? (size_t)got : 0;
+    }
+    if (got >= 0)
+        return text;
+    weir_wipe(text, size);
+    free(text);
+    return NULL;
+}
+
+/* OpenSSL's own way reads through a buffer of the C library, which is left as it is. */
+static bool use_key(SSL_CTX *ssl, const char *text, size_t length)
+{
+    BIO *memory = BIO_new_mem_buf(text, (int)length);
+    EVP_PKEY *key =
+        memory == NULL ? NULL : PEM_read_bio_PrivateKey(memory, NULL, no_passphrase, NULL);
+    bool good = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
+    EVP_PKEY_free(key);
+    BIO_free(memory);
+    return good;
+}
+
+static bool load_key(SSL_CTX *ssl, const char *file, bool *read, char **problem)
+{
+    struct stat status;
+    size_t length = 0;
+    *read = false;
+    /* Not blocking: a FIFO is refused, not waited for. */
+    int descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
+        *problem = weir_format("TLS key file \"%s\": %s", file, strerror(errno));
+        if (descriptor >= 0)
+            close(descriptor);
+        return false;
+    }
+    if (!check_key_file(file, &status, problem)) {
+        close(descriptor);
+        return false;
+    }
+    size_t size = (size_t)status.st_size < LARGEST_KEY ? (size_t)status.st_size : LARGEST_KEY;
+    char *text = read_all(descriptor, size, &length);
+    int error = errno;
+    close(descriptor);
+    if (text == NULL) {
+        *problem = weir_format("TLS key file \"%s\": %s", file, strerror(error));
+        return false;
+    }
+    *read = true;
+    bool good = use_key(ssl, text, length);
+    weir_wipe(text, size);
+    free(text);
+    return good;
 }
 
 static bool load_identity(struct weir_tls_context *context, const struct weir_tls_options *options,
@@ -208,9 +268,10 @@ static bool load_identity(struct weir_tls_context *context, const struct weir_tl
     }
     if (SSL_CTX_use_certificate_chain_file(context->ssl, certificate) != 1)
         return fail_with_file(problem, "TLS certificate file", certificate);
-    if (!check_key_file(key, problem))
-        return false;
-    if (SSL_CTX_use_PrivateKey_file(context->ssl, key, SSL_FILETYPE_PEM) != 1) {
+    bool read;
+    if (!load_key(context->ssl, key, &read, problem)) {
+        if (!read)
+            return false;
         if (ERR_GET_REASON(ERR_peek_last_error()) != X509_R_KEY_VALUES_MISMATCH)
             return fail_with_file(problem, "TLS key file", key);
         ERR_clear_error();
@@ -265,14 +326,14 @@ static bool load_revocations(struct weir_tls_context *context, const char *file,
 static bool digest_file(EVP_MD_CTX *digest, const char *name)
 {
     uint8_t piece[4096];
-    FILE *file = is_set(name) ? fopen(name, "rbe") : NULL;
-    if (file == NULL)
+    int file = is_set(name) ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0)
         return true; /* "system", or it has vanished since it was loaded */
-    size_t length;
+    ssize_t length;
     bool good = true;
-    while (good && (length = fread(piece, 1, sizeof(piece), file)) > 0)
-        good = EVP_DigestUpdate(digest, piece, length) == 1;
-    (void)fclose(file);
+    while (good && (length = read(file, piece, sizeof(piece))) > 0)
+        good = EVP_DigestUpdate(digest, piece, (size_t)length) == 1;
+    close(file);
     OPENSSL_cleanse(piece, sizeof(piece));
     return good;
 }

@@ -134,7 +134,7 @@ static void step(struct weir_stream *stream, struct weir_tls_loop *shared)
 {
     struct weir_tls *tls = stream->tls;
     struct weir_buffer first = stream->in;
-    stream->in = (struct weir_buffer){0};
+    stream->in = (struct weir_buffer){.secret = first.secret};
     shared->input = weir_buffer_bytes(&first);
     shared->input_length = weir_buffer_length(&first);
     bool begins = !tls->context->server && !tls->begun;
@@ -225,6 +225,7 @@ static bool begin(struct weir_stream *stream, struct weir_tls_context *context, 
     }
     BIO_set_data(bio, shared);
     SSL_set_bio(tls->ssl, bio, bio);
+    weir_tls_set_secret(stream, stream->in.secret);
     ev_set_cb(&stream->io, on_handshake_io);
     return true;
 }

@@ -249,6 +249,17 @@ static bool stage_farewell(struct weir_stream *stream)
     return true;
 }
 
+void weir_tls_set_secret(struct weir_stream *stream, bool secret)
+{
+    SSL *ssl = stream->tls->ssl;
+    if (ssl == NULL)
+        return;
+    if (secret)
+        SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    else
+        SSL_clear_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 void weir_tls_finish(struct weir_stream *stream)
 {
     if (stage_farewell(stream)) {

@@ -126,7 +126,7 @@ static void welcome(struct client *client, const struct weir_parameters *paramet
     client->base.login->rule = NULL;
     lookup_end(client);
     access_end(client);
-    weir_client_login_free(&client->base);
+    weir_client_login_done(&client->base);
     weir_list_remove(&client->base.link);
     weir_list_push_back(&router->clients, &client->link);
     weir_client_set_state(&client->base, replication ? WEIR_CLIENT_ACTIVE : WEIR_CLIENT_IDLE);

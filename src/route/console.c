@@ -149,7 +149,7 @@ void console_logged_in(struct client *client)
     router->counters.client_logins++;
     log_login(client);
     router->console_ops->attach(router->console_context, base, client->console->rights);
-    weir_client_login_free(base);
+    weir_client_login_done(base);
 }
 
 void console_cancel(struct client *client)

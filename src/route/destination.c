@@ -71,8 +71,8 @@ static void apply_credentials(struct destination *destination)
     if (destination->proven && line->password == NULL && line->user == NULL && secret == NULL)
         return;
     destination->proven = false;
-    free(credentials->password);
-    free(credentials->md5);
+    weir_free_secret(credentials->password);
+    weir_free_secret(credentials->md5);
     credentials->password = NULL;
     credentials->md5 = NULL;
     if (line->password != NULL) {

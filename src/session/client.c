@@ -79,7 +79,7 @@ void weir_client_peer(const struct weir_client *client, char *text, size_t size)
         weir_address_print(&address, text, size);
 }
 
-void weir_client_login_free(struct weir_client *client)
+static void free_login(struct weir_client *client)
 {
     struct weir_client_login *login = client->login;
     if (login == NULL)
@@ -101,9 +101,15 @@ void weir_client_login_free(struct weir_client *client)
     free(login);
 }
 
+void weir_client_login_done(struct weir_client *client)
+{
+    weir_stream_set_secret(&client->stream, false);
+    free_login(client);
+}
+
 void weir_client_close(struct weir_client *client)
 {
-    weir_client_login_free(client);
+    free_login(client);
     weir_stream_close(&client->stream);
     weir_client_set_state(client, WEIR_CLIENT_CLOSED);
 }

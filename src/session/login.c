@@ -512,7 +512,10 @@ static void on_login_event(struct weir_stream *stream, unsigned events)
                                                            : WEIR_REASON_CLIENT_RESET);
         return;
     }
+    /* The client may be gone afterwards, the loop is not. */
+    struct weir_loop *loop = stream->loop;
     take_input(client, bytes, length);
+    weir_loop_wipe_scratch(loop, length);
 }
 
 void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd,
@@ -526,4 +529,5 @@ void weir_client_open(struct weir_client *client, struct weir_loop *loop, int fd
     ev_timer_init(&client->login->slice, on_slice, 0., 0.);
     client->login->slice.data = client;
     weir_stream_open(&client->stream, loop, fd, 0, on_login_event);
+    weir_stream_set_secret(&client->stream, true);
 }

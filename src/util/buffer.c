@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weir/memory.h"
+
 #define SMALLEST_CAPACITY ((size_t)256)
 #define LARGEST_CAPACITY  ((size_t)1 << 31)
 
@@ -24,6 +26,13 @@ static void compact(struct weir_buffer *buffer)
     buffer->end = (uint32_t)length;
 }
 
+static void give_up(struct weir_buffer *buffer)
+{
+    if (buffer->secret)
+        weir_wipe(buffer->data, buffer->capacity);
+    free(buffer->data);
+}
+
 /* Fresh memory rather than realloc, so that consumed bytes are not copied along. */
 static bool grow(struct weir_buffer *buffer, size_t needed)
 {
@@ -39,7 +48,7 @@ static bool grow(struct weir_buffer *buffer, size_t needed)
     size_t length = weir_buffer_length(buffer);
     if (length > 0)
         memcpy(data, weir_buffer_bytes(buffer), length);
-    free(buffer->data);
+    give_up(buffer);
     buffer->data = data;
     buffer->start = 0;
     buffer->end = (uint32_t)length;
@@ -84,6 +93,15 @@ void weir_buffer_consume(struct weir_buffer *buffer, size_t n)
 
 void weir_buffer_clear(struct weir_buffer *buffer)
 {
-    free(buffer->data);
-    *buffer = (struct weir_buffer){0};
+    give_up(buffer);
+    *buffer = (struct weir_buffer){.secret = buffer->secret};
+}
+
+void weir_buffer_publish(struct weir_buffer *buffer)
+{
+    if (buffer->secret && buffer->data != NULL) {
+        weir_wipe(buffer->data, buffer->start);
+        weir_wipe(buffer->data + buffer->end, buffer->capacity - buffer->end);
+    }
+    buffer->secret = false;
 }

@@ -59,3 +59,10 @@ void weir_wipe(void *memory, size_t size)
     if (size > 0)
         explicit_bzero(memory, size);
 }
+
+void weir_free_secret(char *text)
+{
+    if (text != NULL)
+        weir_wipe(text, strlen(text));
+    free(text);
+}

@@ -32,6 +32,7 @@ def write_users(path, options):
         users.write('"bench" ""\n')
         for number in range(options.extra_users):
             users.write(f'"user{number}" "{VERIFIER}"\n')
+    os.chmod(path, 0o600)
 
 
 def write_ini(path, section, settings, server, options):
@@ -42,6 +43,7 @@ def write_ini(path, section, settings, server, options):
         ini.write(f"[{section}]\n")
         for name, value in settings.items():
             ini.write(f"{name} = {value}\n")
+    os.chmod(path, 0o600)
 
 
 def common_settings(port, users, options):

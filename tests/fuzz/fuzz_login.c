@@ -66,7 +66,7 @@ static void on_logged_in(struct weir_client *client)
 {
     weir_require(may_enter);
     over = true;
-    weir_client_login_free(client);
+    weir_client_login_done(client);
 }
 
 static void on_cancel(struct weir_client *client, uint32_t pid, const uint8_t *key, size_t length)

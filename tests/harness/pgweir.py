@@ -102,12 +102,20 @@ class Pgweir:
             with open(settings["auth_file"], "w", encoding="utf-8") as file:
                 for name, secret in self.users.items():
                     file.write('"%s" "%s"\n' % (name.replace('"', '""'), secret.replace('"', '""')))
+            self.keep(settings["auth_file"])
         with open(self.ini, "w", encoding="utf-8") as file:
             file.write(f"[{self.section}]\n")
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())
             file.write("[databases]\n")
             file.writelines(f"{name} = {value}\n" for name, value in self.databases.items())
             file.write(self.sections)
+        self.keep(self.ini)
+
+    def keep(self, path):
+        """For the daemon and nobody else: files with secrets that everybody may read are refused."""
+        os.chmod(path, 0o640)
+        if self.identity:
+            os.chown(path, self.identity["user"], self.identity["group"])
 
     def read_log(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:

@@ -245,7 +245,7 @@ Test(userfile, read)
     snprintf(path, sizeof(path), "%s/users.txt", folder);
     snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
 
-    cr_expect_null(weir_user_file_read(path, &problem));
+    cr_expect_null(weir_user_file_read(path, true, &problem));
     cr_expect_not_null(strstr(problem, "users.txt:0: No such file or directory"), "%s", problem);
     free(problem);
 
@@ -253,16 +253,27 @@ Test(userfile, read)
     cr_assert_not_null(stream);
     fputs("\"alice\" \"secret\"\n", stream);
     fclose(stream);
-    struct weir_user_file *file = weir_user_file_read(path, &problem);
+    static const mode_t exposed[] = {0644, 0604, 0602, 0646};
+    for (size_t i = 0; i < sizeof(exposed) / sizeof(exposed[0]); i++) {
+        cr_assert_eq(chmod(path, exposed[i]), 0);
+        cr_expect_null(weir_user_file_read(path, true, &problem));
+        cr_expect_not_null(strstr(problem, "chmod o= /tmp"), "%s", problem);
+        free(problem);
+        struct weir_user_file *unguarded = weir_user_file_read(path, false, &problem);
+        cr_expect_not_null(unguarded);
+        weir_user_file_destroy(unguarded);
+    }
+    cr_assert_eq(chmod(path, 0640), 0);
+    struct weir_user_file *file = weir_user_file_read(path, true, &problem);
     cr_assert_not_null(file, "%s", problem);
     expect_secret(file, "alice", "secret");
     weir_user_file_destroy(file);
 
     cr_assert_eq(mkfifo(fifo, 0600), 0);
-    cr_expect_null(weir_user_file_read(fifo, &problem));
+    cr_expect_null(weir_user_file_read(fifo, true, &problem));
     cr_expect_not_null(strstr(problem, "fifo:0: not a regular file"), "%s", problem);
     free(problem);
-    cr_expect_null(weir_user_file_read(folder, &problem));
+    cr_expect_null(weir_user_file_read(folder, true, &problem));
     cr_expect_not_null(strstr(problem, ":0: not a regular file"), "%s", problem);
     free(problem);
 

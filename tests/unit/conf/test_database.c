@@ -1,4 +1,5 @@
 #include "support.h"
+#include "weir/libpq.h"
 
 /* Reads the one line `right` of a [databases] section. */
 static struct parsed parse_line(const char *right)
@@ -338,4 +339,65 @@ Test(database, same_target)
         release(&left);
         release(&right);
     }
+}
+
+static char *option_of(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options->keyword != NULL; options++) {
+        if (strcmp(options->keyword, keyword) == 0)
+            return options->val != NULL && options->val[0] != '\0' ? options->val : NULL;
+    }
+    return NULL;
+}
+
+/* Passwords of URIs are taken out before libpq sees them, and mean what they mean to libpq. */
+Test(database, passwords_of_uris_are_those_of_libpq)
+{
+    const char *const cases[] = {"postgresql://u:p@h/d",
+                                 "postgres://u:p@h",
+                                 "postgresql://u:p%40%2f%3A@h:1/d",
+                                 "postgresql://u:@h/d",
+                                 "postgresql://:p@h/d",
+                                 "postgresql://u:a:b:c@h/d",
+                                 "postgresql://u:p@h/d?user=v",
+                                 "postgresql://h:1/d@e",
+                                 "postgresql://u@h/a:b",
+                                 "postgresql://u:p%@h/d",
+                                 "postgresql://u:p%4@h/d",
+                                 "postgresql://u:p%zz@h/d",
+                                 "postgresql://u:p%00q@h/d",
+                                 "postgresql://u:a@b@h/d",
+                                 "postgresql://u:p+q@h/d",
+                                 "postgresql://u:p@[::1]:7/d",
+                                 "postgresql://u:p@",
+                                 "postgresql://u:p@/d?host=h",
+                                 "postgresql://u:p@h1:1,h2:2/d",
+                                 "postgresql://u%3a:p@h/d",
+                                 "postgresql://u:/p@h/d",
+                                 "postgresql://u:p?q@h/d",
+                                 "postgresql://u:p#q@h/d",
+                                 "postgresql://u:p@h?password=q",
+                                 "postgresql://u:p%C3%A4@h/d",
+                                 "postgresql://u:p%25%25@h/d"};
+    const struct weir_libpq *libpq = weir_libpq_hold();
+    cr_assert_not_null(libpq);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *error = NULL;
+        PQconninfoOption *options = libpq->parse(cases[i], &error);
+        struct parsed parsed = parse_line(cases[i]);
+        if (options == NULL) {
+            cr_assert_null(parsed.conf, "%s", cases[i]);
+            cr_assert_null(strstr(parsed.problems, "u:p"), "%s", parsed.problems);
+        } else {
+            cr_assert_not_null(parsed.conf, "%s: %s", cases[i], parsed.problems);
+            const struct weir_database *database = &parsed.conf->databases[0];
+            check_text(database->password, option_of(options, "password"), cases[i]);
+            check_text(database->user, option_of(options, "user"), cases[i]);
+            check_text(database->dbname, option_of(options, "dbname"), cases[i]);
+        }
+        release(&parsed);
+        libpq->free_options(options);
+        libpq->free_text(error);
+    }
+    weir_libpq_drop();
 }

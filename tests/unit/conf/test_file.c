@@ -247,3 +247,38 @@ Test(file, too_large_is_refused)
     cr_assert_not_null(strstr(parsed.problems, "File too large"));
     release(&parsed);
 }
+
+/* Only where a password stands, and only if others than owner and group may get at it. */
+Test(file, with_a_password_for_everybody_is_refused)
+{
+    static const struct {
+        const char *line;
+        mode_t mode;
+        bool good;
+    } cases[] = {
+        {"host=h password=geheim", 0640, true},  {"host=h password=geheim", 0644, false},
+        {"host=h password=geheim", 0602, false}, {"postgresql://u:geheim@h/d", 0604, false},
+        {"postgresql://u@h/d", 0666, true},      {"host=h user=u", 0644, true},
+        {"host=h password=''", 0644, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int off = 0; off < 2; off++) {
+            char text[256];
+            snprintf(text, sizeof(text), "[databases]\nother = host=h\ndb = %s\n[pgweir]\n%s\n",
+                     cases[i].line, off ? "refuse_readable_secrets = off" : "");
+            write_file("main.ini", text);
+            cr_assert_eq(chmod(path_of("main.ini"), cases[i].mode), 0);
+            struct parsed parsed = read_main();
+            cr_assert_eq(parsed.conf != NULL, cases[i].good || off, "%s %o", cases[i].line,
+                         (unsigned)cases[i].mode);
+            if (parsed.conf == NULL) {
+                cr_assert_not_null(
+                    strstr(parsed.problems, "main.ini:3: database db: has a password"), "%s",
+                    parsed.problems);
+                cr_assert_not_null(strstr(parsed.problems, "chmod o= "));
+                cr_assert_null(strstr(parsed.problems, "geheim"));
+            }
+            release(&parsed);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 /* A file of PgBouncer and what --import makes of it mean the same. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "moving.h"
@@ -57,6 +58,7 @@ static void write_file(const char *name, const char *text)
     cr_assert_not_null(file);
     fputs(text, file);
     cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(chmod(name, 0640), 0); /* passwords for everybody are refused */
 }
 
 static void expect_equal_settings(const struct weir_pool_settings *left,

@@ -65,7 +65,7 @@ static inline void on_logged_in(struct weir_client *who)
 {
     welcomed++;
     password_seen = who->login->credentials.password != NULL;
-    weir_client_login_free(who);
+    weir_client_login_done(who);
 }
 
 static inline void on_cancel(struct weir_client *who, uint32_t pid, const uint8_t *key,

@@ -217,7 +217,7 @@ Test(session, closing_twice_and_asking_for_the_peer)
     weir_client_close(&client);
     weir_client_peer(&client, text, sizeof text);
     cr_assert_str_eq(text, "?");
-    weir_client_login_free(&client);
+    weir_client_login_done(&client);
     finish();
 }
 

@@ -88,3 +88,26 @@ Test(buffer, reserve_of_nothing_is_a_valid_place)
     cr_assert_not_null(weir_buffer_reserve(&buffer, 0));
     weir_buffer_clear(&buffer);
 }
+
+/* Memory that is given up cannot be looked at here: tests/scenario/test_secrets.py reads the process's. */
+Test(buffer, a_secret_leaves_nothing_beside_what_is_kept)
+{
+    struct weir_buffer buffer = {.secret = true};
+    char text[] = "a password and more";
+    for (int i = 0; i < 20; i++)
+        cr_assert(weir_buffer_append(&buffer, text, sizeof(text) - 1));
+    weir_buffer_consume(&buffer, 200);
+    buffer.end -= 100; /* as a stream does that keeps a part */
+    weir_buffer_publish(&buffer);
+    cr_assert_not(buffer.secret);
+    for (uint32_t i = 0; i < buffer.capacity; i++)
+        cr_assert(i >= buffer.start && i < buffer.end ? buffer.data[i] != 0 : buffer.data[i] == 0,
+                  "%u", i);
+    weir_buffer_clear(&buffer);
+    buffer.secret = true;
+    cr_assert(weir_buffer_append(&buffer, text, 5));
+    weir_buffer_consume(&buffer, 5);
+    cr_assert(buffer.secret, "it stays one when it is empty");
+    cr_assert_null(buffer.data);
+    weir_buffer_publish(&buffer);
+}
