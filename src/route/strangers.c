@@ -16,11 +16,15 @@
 void strangers_configure(struct weir_router *router)
 {
     const struct weir_conf *conf = router->conf;
+    weir_usec most = conf->auth_failure_delay_max;
+    /* Who waits twice, to begin and for the answer, is still told what was wrong. */
+    if (conf->client_login_timeout > 0 && most > conf->client_login_timeout / 3)
+        most = conf->client_login_timeout / 3;
     const struct weir_strangers_limits limits = {
         .rate = conf->connection_rate,
         .burst = conf->connection_rate_burst,
         .delay = conf->auth_failure_delay,
-        .delay_most = conf->auth_failure_delay_max,
+        .delay_most = most,
     };
     weir_strangers_limit(router->strangers, &limits);
 }
