@@ -24,6 +24,7 @@ enum weir_auth_method {
     WEIR_AUTH_PLAIN, /* AuthenticationCleartextPassword */
     WEIR_AUTH_MD5,   /* SCRAM instead when the stored secret is a SCRAM secret */
     WEIR_AUTH_SCRAM,
+    WEIR_AUTH_OUTSIDE, /* AuthenticationCleartextPassword, which others judge */
     WEIR_AUTH_REJECT,
 };
 
@@ -79,11 +80,12 @@ void weir_credentials_clear(struct weir_credentials *credentials); /* wipes and 
  */
 
 enum weir_auth_result {
-    WEIR_AUTH_MORE,   /* what `out` holds goes to the peer, then its next message is needed */
-    WEIR_AUTH_BUSY,   /* key derivation under way: call the work function again in a later turn */
-    WEIR_AUTH_OK,     /* proven; `out` may hold a last message (SASLFinal, not AuthenticationOk) */
-    WEIR_AUTH_FAILED, /* wrong password, unknown user, rejected: look the same, cost the same */
-    WEIR_AUTH_BROKEN, /* the peer broke the exchange; weir_*_problem says how */
+    WEIR_AUTH_MORE,    /* what `out` holds goes to the peer, then its next message is needed */
+    WEIR_AUTH_BUSY,    /* key derivation under way: call the work function again in a later turn */
+    WEIR_AUTH_OFFERED, /* there is a password to be judged by others: weir_client_proof_offer */
+    WEIR_AUTH_OK,      /* proven; `out` may hold a last message (SASLFinal, not AuthenticationOk) */
+    WEIR_AUTH_FAILED,  /* wrong password, unknown user, rejected: look the same, cost the same */
+    WEIR_AUTH_BROKEN,  /* the peer broke the exchange; weir_*_problem says how */
 };
 
 /* One login of a client; exists only while it logs in (DESIGN: nothing of it stays in the client).
@@ -119,6 +121,9 @@ enum weir_auth_result weir_client_proof_work(struct weir_client_proof *proof,
  * secret that it was made from. */
 enum weir_auth_result weir_client_proof_again(struct weir_client_proof *proof, const char *secret,
                                               struct weir_buffer *out);
+/* After OFFERED: the password, until it is judged. OK when it was found right, else FAILED. */
+const char *weir_client_proof_offer(const struct weir_client_proof *proof);
+enum weir_auth_result weir_client_proof_judged(struct weir_client_proof *proof, bool right);
 /* After BROKEN: English text for the error message. */
 const char *weir_client_proof_problem(const struct weir_client_proof *proof);
 /* After OK: what the client's own login lets pgweir prove to a server (plain password, or the SCRAM

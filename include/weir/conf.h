@@ -18,7 +18,9 @@ enum weir_auth_type {
     WEIR_AUTH_TYPE_PLAIN,
     WEIR_AUTH_TYPE_MD5,
     WEIR_AUTH_TYPE_SCRAM,
-    WEIR_AUTH_TYPE_HBA
+    WEIR_AUTH_TYPE_HBA,
+    WEIR_AUTH_TYPE_PAM,
+    WEIR_AUTH_TYPE_LDAP
 };
 /* How far TLS is asked for, of clients and of servers: libpq's words, the weakest first. */
 enum weir_sslmode {

@@ -30,6 +30,11 @@ struct weir_conf {
     char *auth_hba_file;
     char *auth_ident_file;
     weir_usec auth_query_cache;
+    char *auth_ldap_options;
+    char *auth_pam_service;
+    int auth_workers;
+    weir_usec auth_worker_timeout; /* 0: client_login_timeout */
+    char *auth_worker_program;     /* "": the one that was installed */
     enum weir_sslmode client_tls_sslmode;
     char *client_tls_cert_file; /* "" = none, as all of these */
     char *client_tls_key_file;

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "weir/outside.h"
+
 enum weir_hba_method {
     WEIR_HBA_TRUST,
     WEIR_HBA_REJECT,
@@ -19,6 +21,8 @@ enum weir_hba_method {
     WEIR_HBA_SCRAM,
     WEIR_HBA_PEER, /* of connections over a Unix socket only */
     WEIR_HBA_CERT, /* of connections with TLS only; then `certificate` is WEIR_HBA_OF_USER */
+    WEIR_HBA_PAM,
+    WEIR_HBA_LDAP,
 };
 /* As it is written in the file. */
 const char *weir_hba_method_name(enum weir_hba_method method);
@@ -42,6 +46,7 @@ struct weir_hba_rule {
     enum weir_hba_certificate certificate;
     bool
         by_subject; /* the certificate names the user by its distinguished name, not its common name */
+    struct weir_outside *outside; /* of pam and ldap, else NULL; may be shared */
 };
 
 struct weir_hba_login {
@@ -59,9 +64,18 @@ struct weir_hba_login {
 struct weir_hba *weir_hba_read(const char *hba_file, const char *ident_file, char **problem);
 struct weir_hba *weir_hba_share(struct weir_hba *hba);
 void weir_hba_release(struct weir_hba *hba); /* NULL is fine */
+/* Rules by which everybody comes in, from everywhere, by one method: "pam" or "ldap", with its options
+ * as they stand in a file of rules. `name` stands for the file, also in *problem. */
+struct weir_hba *weir_hba_for_all(const char *method, const char *options, const char *name,
+                                  char **problem);
 size_t weir_hba_count(const struct weir_hba *hba);
 /* Some rule says samehost or samenet. */
 bool weir_hba_needs_interfaces(const struct weir_hba *hba);
+/* Some rule is of method pam or ldap. */
+bool weir_hba_asks_outside(const struct weir_hba *hba);
+/* The first of those by which a password may come over the network without TLS, unless TLS is demanded
+ * of all clients; NULL: none. */
+const struct weir_hba_rule *weir_hba_exposing_rule(const struct weir_hba *hba);
 /* The first rule that looks at the client's certificate, that has a host name, and that goes by who is a
  * member of a role; NULL: none. */
 const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba);

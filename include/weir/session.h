@@ -21,10 +21,10 @@
 #define WEIR_CLIENT_KEY_MAX 32
 
 enum weir_client_state {
-    WEIR_CLIENT_STARTUP,  /* waiting for a startup packet */
-    WEIR_CLIENT_LOOKUP,   /* its secret, or what rule is for it, is being looked up */
-    WEIR_CLIENT_DELAYED,  /* waits because logins like it have failed: to begin, or for its answer */
-    WEIR_CLIENT_PROVING,  /* authentication exchange */
+    WEIR_CLIENT_STARTUP, /* waiting for a startup packet */
+    WEIR_CLIENT_LOOKUP, /* its secret, or what rule is for it, is looked up, or others judge its password */
+    WEIR_CLIENT_DELAYED, /* waits because logins like it have failed: to begin, or for its answer */
+    WEIR_CLIENT_PROVING, /* authentication exchange */
     WEIR_CLIENT_DERIVING, /* key derivation under way */
     WEIR_CLIENT_GREETING, /* authenticated, waits for what only a server connection can tell */
     WEIR_CLIENT_IDLE,     /* no server connection, nothing outstanding */
@@ -58,6 +58,9 @@ struct weir_session_ops {
     /* Its proof has failed for good. True: the answer is to wait, and weir_client_answer_failure will
      * give it, from a later call. NULL is false. */
     bool (*failed)(struct weir_client *client);
+    /* With WEIR_AUTH_OUTSIDE: it has sent this password, valid during the call. weir_client_judged will
+     * say, from a later call, unless the client is refused. NULL when no admission is of that kind. */
+    void (*judge)(struct weir_client *client, const char *password);
     /* Authenticated. The login struct is still there and is freed by weir_client_login_done. */
     void (*logged_in)(struct weir_client *client);
     /* A CancelRequest came on this connection, which is closed afterwards. */
@@ -116,6 +119,9 @@ void weir_client_admitted(struct weir_client *client, const struct weir_admissio
 void weir_client_recheck(struct weir_client *client, const char *secret);
 /* And after a failure whose answer had to wait: it is refused. */
 void weir_client_answer_failure(struct weir_client *client);
+/* And after a judge: its password was found right. A wrong one is refused by weir_client_refuse_login. The
+ * client may be closed afterwards. */
+void weir_client_judged(struct weir_client *client);
 /* Offers TLS to it, unless it comes by a Unix socket; right after opening. `tls` must outlive the
  * login. */
 void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls);

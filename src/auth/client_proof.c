@@ -12,6 +12,7 @@
 enum proof_state {
     PROOF_START,
     PROOF_PASSWORD,      /* asked for the clear-text password */
+    PROOF_OFFERED,       /* others judge that password */
     PROOF_MD5,           /* sent the MD5 salt */
     PROOF_MECHANISM,     /* sent the list of SASL mechanisms */
     PROOF_SCRAM_FIRST,   /* sent an empty challenge: the mechanism came without a first message */
@@ -150,6 +151,7 @@ static enum weir_auth_result start(struct weir_client_proof *proof, struct weir_
         proof->state = PROOF_OVER;
         return WEIR_AUTH_OK;
     case WEIR_AUTH_PLAIN:
+    case WEIR_AUTH_OUTSIDE:
         return ask_password(proof, out);
     case WEIR_AUTH_MD5:
         return looks_like_scram(proof) ? ask_scram(proof, out) : ask_md5(proof, out);
@@ -305,6 +307,10 @@ static enum weir_auth_result take_text(struct weir_client_proof *proof, const ui
         return broken(proof, "malformed password message");
     proof->offer = weir_strdup(answer);
     proof->answered = proof->state;
+    if (proof->method == WEIR_AUTH_OUTSIDE) {
+        proof->state = PROOF_OFFERED;
+        return WEIR_AUTH_OFFERED;
+    }
     return proof->state == PROOF_MD5 ? judge_md5(proof) : judge_password(proof);
 }
 
@@ -440,6 +446,7 @@ enum weir_auth_result weir_client_proof_step(struct weir_client_proof *proof, co
         return take_scram_first(proof, (const char *)body, length, out);
     case PROOF_SCRAM_FINAL:
         return take_scram_final(proof, (const char *)body, length, out);
+    case PROOF_OFFERED:
     case PROOF_DERIVE_OFFER:
     case PROOF_DERIVE_SECRET:
     case PROOF_START:
@@ -500,6 +507,18 @@ enum weir_auth_result weir_client_proof_again(struct weir_client_proof *proof, c
     default:
         return failed(proof);
     }
+}
+
+const char *weir_client_proof_offer(const struct weir_client_proof *proof)
+{
+    weir_require(proof->state == PROOF_OFFERED);
+    return proof->offer;
+}
+
+enum weir_auth_result weir_client_proof_judged(struct weir_client_proof *proof, bool right)
+{
+    weir_require(proof->state == PROOF_OFFERED);
+    return judge_offer(proof, right);
 }
 
 const char *weir_client_proof_problem(const struct weir_client_proof *proof)

@@ -227,6 +227,17 @@ static bool read_address(struct parser *parser, struct hba_entry *entry)
 
 /* --- methods --------------------------------------------------------------------------- */
 
+#ifdef WEIR_LDAP
+#define WITHOUT_LDAP NULL
+#else
+#define WITHOUT_LDAP "this pgweir was built without LDAP"
+#endif
+#ifdef WEIR_PAM
+#define WITHOUT_PAM NULL
+#else
+#define WITHOUT_PAM "this pgweir was built without PAM"
+#endif
+
 static const struct method {
     const char *name;
     enum weir_hba_method method;
@@ -240,8 +251,8 @@ static const struct method {
     {"peer", WEIR_HBA_PEER, NULL},
     {"cert", WEIR_HBA_CERT, NULL},
     {"ident", WEIR_HBA_REJECT, "asking an ident server is not built"},
-    {"ldap", WEIR_HBA_REJECT, "LDAP is not built"},
-    {"pam", WEIR_HBA_REJECT, "PAM is not built"},
+    {"ldap", WEIR_HBA_LDAP, WITHOUT_LDAP},
+    {"pam", WEIR_HBA_PAM, WITHOUT_PAM},
     {"radius", WEIR_HBA_REJECT, "RADIUS is not built"},
     {"gss", WEIR_HBA_REJECT, "GSSAPI is not built"},
     {"sspi", WEIR_HBA_REJECT, "it exists on Windows only"},
@@ -347,11 +358,16 @@ static bool read_options(struct parser *parser, struct hba_entry *entry)
 {
     for (; parser->next < parser->line->count; parser->next++) {
         const struct weir_field *field = &parser->line->fields[parser->next];
-        for (size_t i = 0; i < field->count; i++)
-            if (!read_option(parser, entry, field->words[i].text))
+        for (size_t i = 0; i < field->count; i++) {
+            const char *option = field->words[i].text;
+            bool good;
+            if (!outside_read_option(parser->line, parser->problems, &entry->rule, option, &good))
+                good = read_option(parser, entry, option);
+            if (!good)
                 return false;
+        }
     }
-    return true;
+    return outside_check(parser->line, parser->problems, &entry->rule);
 }
 
 /* --- the whole ------------------------------------------------------------------------- */
@@ -360,6 +376,7 @@ static void clear_entry(struct hba_entry *entry)
 {
     free((char *)(uintptr_t)entry->rule.map);
     free(entry->host);
+    weir_outside_release(entry->rule.outside);
     clear_names(&entry->databases);
     clear_names(&entry->users);
 }

@@ -41,7 +41,7 @@ struct hba_names {
 enum hba_range { HBA_EVERYWHERE, HBA_NET, HBA_SAMEHOST, HBA_SAMENET, HBA_HOST_NAME };
 
 struct hba_entry {
-    struct weir_hba_rule rule; /* its map is owned here */
+    struct weir_hba_rule rule; /* its map and outside are owned here */
     enum hba_connection connection;
     enum hba_range range;
     unsigned char family; /* of HBA_NET */
@@ -115,6 +115,16 @@ bool hba_host_fits(const struct hba_entry *entry, const char *host);
 /* HBA_NAME and HBA_NAME_PATTERN; a pattern that is given up counts as NO with a warning logged, and
  * sets *trouble. */
 bool hba_name_fits(const struct hba_name *name, const char *text, bool *trouble);
+
+/* --- outside.c ------------------------------------------------------------------------- */
+
+/* Takes an option of the methods pam and ldap; *good is false when a problem was told. False: it is an
+ * option of another kind. */
+bool outside_read_option(const struct weir_line *line, struct weir_problems *problems,
+                         struct weir_hba_rule *rule, const char *option, bool *good);
+/* After the last option: what goes together. False: a problem was told. */
+bool outside_check(const struct weir_line *line, struct weir_problems *problems,
+                   struct weir_hba_rule *rule);
 
 /* --- ident.c --------------------------------------------------------------------------- */
 

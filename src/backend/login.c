@@ -108,6 +108,7 @@ static bool advance(struct weir_server *server, enum weir_auth_result result,
         return true;
     case WEIR_AUTH_FAILED:
     case WEIR_AUTH_BROKEN:
+    case WEIR_AUTH_OFFERED: /* never of a server */
         weir_server_fail(server, WEIR_REASON_SERVER_LOGIN_FAILED,
                          weir_server_proof_problem(login->proof), true);
         return false;

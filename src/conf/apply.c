@@ -210,14 +210,6 @@ static void take_own(const struct assignment *assignment, const struct weir_sett
                               value);
         return;
     }
-    if (weir_setting_id(setting) == WEIR_SETTING_ID_auth_type &&
-        weir_value_is_listed("ldap,pam", value)) {
-        weir_messages_problem(assignment->apply->messages, assignment->where, assignment->subject,
-                              "refused: %s is not built yet (scram-sha-256, md5, plain, trust, "
-                              "any and hba are)",
-                              value);
-        return;
-    }
     bool unlimited =
         is_pgbouncer(assignment->apply) && weir_setting_id(setting) == WEIR_SETTING_ID_pool_size;
     assign_translated(assignment, setting,
@@ -432,6 +424,19 @@ static void check_rules(struct weir_apply *apply, const char *file)
                               "auth_ident_file", "not used: auth_type is not hba");
 }
 
+static void check_outside(struct weir_apply *apply, const char *file)
+{
+    const struct weir_conf *conf = apply->conf;
+    bool used = conf->auth_type == WEIR_AUTH_TYPE_LDAP;
+    if (used && conf->auth_ldap_options[0] == '\0')
+        weir_messages_problem(apply->messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
+                              "auth_type", "ldap needs the setting auth_ldap_options");
+    if (!used && conf->auth_ldap_options[0] != '\0')
+        weir_messages_warning(apply->messages,
+                              origin_of(conf, WEIR_SETTING_ID_auth_ldap_options, file),
+                              "auth_ldap_options", "not used: auth_type is not ldap");
+}
+
 static bool looks_up_users(const struct weir_conf *conf)
 {
     bool looks_up = conf->pool.auth_user[0] != '\0';
@@ -487,10 +492,12 @@ static void check_whole(struct weir_apply *apply, const char *file)
                               "activation can bring clients");
     if (conf->auth_file[0] == '\0' && !looks_up_users(conf) &&
         conf->auth_type != WEIR_AUTH_TYPE_TRUST && conf->auth_type != WEIR_AUTH_TYPE_ANY &&
-        conf->auth_type != WEIR_AUTH_TYPE_HBA)
+        conf->auth_type != WEIR_AUTH_TYPE_HBA && conf->auth_type != WEIR_AUTH_TYPE_PAM &&
+        conf->auth_type != WEIR_AUTH_TYPE_LDAP)
         weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_type, file),
                               "auth_file", "empty: no user is known, so nobody can log in");
     check_rules(apply, file);
+    check_outside(apply, file);
     if (apply->set[WEIR_SETTING_ID_auth_query] == WEIR_SET && conf->pool.auth_query[0] != '\0' &&
         !looks_up_users(conf))
         weir_messages_warning(messages, origin_of(conf, WEIR_SETTING_ID_auth_query, file),

@@ -17,8 +17,14 @@ void weir_conf_diff(const struct weir_conf *old, const struct weir_conf *fresh,
         const struct weir_setting *setting = &weir_settings[i];
         char *old_value = weir_setting_show(setting, old);
         char *new_value = weir_setting_show(setting, fresh);
-        if (strcmp(old_value, new_value) != 0)
-            each(context, setting->name, old_value, new_value, setting->reloadable);
+        bool differs = strcmp(old_value, new_value) != 0;
+        free(old_value);
+        free(new_value);
+        if (!differs)
+            continue;
+        old_value = weir_setting_show_public(setting, old);
+        new_value = weir_setting_show_public(setting, fresh);
+        each(context, setting->name, old_value, new_value, setting->reloadable);
         free(old_value);
         free(new_value);
     }

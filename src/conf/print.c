@@ -11,7 +11,7 @@
 static void print_setting(const struct weir_conf *conf, const struct weir_setting *setting,
                           FILE *out)
 {
-    char *value = weir_setting_show(setting, conf);
+    char *value = weir_setting_show_public(setting, conf);
     const char *where = conf->origins[weir_setting_id(setting)].where;
     bool other = conf->pgbouncer_file && setting->pgbouncer_value != NULL;
     fprintf(out, "%-27s = %-24s ", setting->name, value);

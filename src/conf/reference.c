@@ -265,7 +265,7 @@ void weir_conf_print_reference(FILE *out)
           "| name | reason |\n|---|---|\n",
           out);
     print_foreigners(true, out);
-    fputs("| `auth_type` | `ldap` and `pam` are not built yet; `cert` and `peer` are methods in "
+    fputs("| `auth_type` | `cert` and `peer` are methods in "
           "`auth_hba_file` (`auth_type = hba`) |\n"
           "\nAccepted and ignored, with a warning where the value would have changed something:\n\n"
           "| name | reason |\n|---|---|\n",

@@ -44,6 +44,8 @@ static const struct weir_setting_word auth_type_words[] = {
     {"trust", WEIR_AUTH_TYPE_TRUST},
     {"any", WEIR_AUTH_TYPE_ANY},
     {"hba", WEIR_AUTH_TYPE_HBA},
+    {"pam", WEIR_AUTH_TYPE_PAM},
+    {"ldap", WEIR_AUTH_TYPE_LDAP},
     {NULL, 0},
 };
 
@@ -335,4 +337,34 @@ char *weir_setting_show(const struct weir_setting *setting, const void *fields)
         break;
     }
     return weir_strdup(*(char *const *)field);
+}
+
+/* Quotes may stand anywhere in a word: what would be found without them is a password as well. */
+static bool is_hidden_in(const char *text, const char *word)
+{
+    char *bare = weir_strdup(text), *to = bare;
+    for (const char *at = text; *at != '\0'; at++)
+        if (*at != '"')
+            *to++ = *at;
+    *to = '\0';
+    bool found = strstr(bare, word) != NULL;
+    weir_wipe(bare, strlen(bare));
+    free(bare);
+    return found;
+}
+
+char *weir_setting_show_public(const struct weir_setting *setting, const void *fields)
+{
+    static const char word[] = "ldapbindpasswd";
+    char *value = weir_setting_show(setting, fields);
+    if (weir_setting_id(setting) != WEIR_SETTING_ID_auth_ldap_options || !is_hidden_in(value, word))
+        return value;
+    /* What follows is left out, too: where the password ends is not known here. */
+    const char *at = strstr(value, word);
+    char *before = weir_strndup(value, at != NULL ? (size_t)(at - value) : 0);
+    char *shown = weir_format("%s%s***", before, at != NULL ? "ldapbindpasswd=" : "");
+    free(before);
+    weir_wipe(value, strlen(value));
+    free(value);
+    return shown;
 }

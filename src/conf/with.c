@@ -18,7 +18,7 @@ void weir_conf_walk(const struct weir_conf *conf,
     for (size_t i = 0; i < WEIR_SETTING_COUNT; i++) {
         const struct weir_setting *setting = &weir_settings[i];
         bool other = conf->pgbouncer_file && setting->pgbouncer_value != NULL;
-        char *value = weir_setting_show(setting, conf);
+        char *value = weir_setting_show_public(setting, conf);
         each(context, setting->name, value, other ? setting->pgbouncer_value : setting->value,
              setting->reloadable, conf->origins[i].where, setting->help);
         free(value);

@@ -111,6 +111,17 @@ static void follow_conf(struct daemon *daemon)
     web_follow(&daemon->web, daemon->conf);
 }
 
+/* Takes the rules over; the log is open. */
+static void follow_rules(struct daemon *daemon, const struct weir_conf *conf,
+                         struct weir_hba *rules)
+{
+    char *warning = rules_warning(conf, rules);
+    if (warning != NULL)
+        weir_log_warning(NULL, "rules", "%s", warning);
+    free(warning);
+    weir_router_set_rules(daemon->router, rules);
+}
+
 /* --- reading the configuration again -------------------------------------------------------- */
 
 /* The log has all of it; `systemctl status` shows the first line. Takes `problem` over. */
@@ -156,7 +167,7 @@ static bool follow(struct daemon *daemon, struct weir_conf *conf, char **problem
         weir_log_error(NULL, "reload", "the old log stays open");
     daemon->conf = conf;
     weir_router_reload(daemon->router, conf, users);
-    weir_router_set_rules(daemon->router, rules);
+    follow_rules(daemon, conf, rules);
     weir_router_set_tls(daemon->router, &tls);
     weir_tls_context_release(tls.context);
     follow_conf(daemon);
@@ -422,7 +433,7 @@ static bool boot(struct daemon *daemon)
         return false;
     }
     daemon->router = weir_router_create(&daemon->loop, daemon->conf, users);
-    weir_router_set_rules(daemon->router, rules);
+    follow_rules(daemon, daemon->conf, rules);
     weir_router_set_tls(daemon->router, &tls);
     weir_tls_context_release(tls.context);
     daemon->admin = weir_admin_create(&daemon->loop, daemon->router, &console_ops, daemon);

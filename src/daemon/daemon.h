@@ -80,6 +80,8 @@ void background_ready(void);
 /* The files of auth_hba_file and auth_ident_file; *rules NULL without a problem: auth_type is another
  * one. False with *problem (free it). */
 bool rules_read(const struct weir_conf *conf, struct weir_hba **rules, char **problem);
+/* What is dangerous in them, to be freed, or NULL. */
+char *rules_warning(const struct weir_conf *conf, const struct weir_hba *rules);
 /* The same for --check: says on stdout what they are, or on stderr what is wrong. */
 bool rules_check(const struct weir_conf *conf, struct weir_hba **rules);
 

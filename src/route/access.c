@@ -123,6 +123,11 @@ static bool demand_by_rule(struct access *access, const struct weir_hba_rule *ru
     case WEIR_HBA_PEER:
         admission->method = WEIR_AUTH_TRUST;
         return admit_peer(access, rule);
+    case WEIR_HBA_PAM:
+    case WEIR_HBA_LDAP:
+        admission->method = WEIR_AUTH_OUTSIDE;
+        verdict_demand(access->client, rule->outside);
+        break;
     case WEIR_HBA_REJECT:
         return refuse_by_rules(access, WEIR_REASON_RULE_REJECTS);
     }
@@ -298,6 +303,8 @@ bool access_demand_now(struct client *client, struct weir_admission *admission)
         admission->method = WEIR_AUTH_SCRAM;
         break;
     case WEIR_AUTH_TYPE_HBA:
+    case WEIR_AUTH_TYPE_PAM:
+    case WEIR_AUTH_TYPE_LDAP:
         return begin_walk(client, admission);
     }
     complete(client, admission);

@@ -272,15 +272,19 @@ static bool admit(struct weir_client *base, struct weir_admission *admission)
 static void take_credentials(struct client *client)
 {
     struct weir_credentials *from = &client->base.login->credentials;
-    struct weir_credentials *to = &client->destination->credentials;
-    if (client->destination->line == NULL || client->destination->line->user != NULL)
+    struct destination *destination = client->destination;
+    struct weir_credentials *to = &destination->credentials;
+    if (destination->line == NULL || destination->line->user != NULL)
         return;
-    if (lookup_has_found(client)) {
+    bool outside = verdict_is_right(client);
+    bool unknown = destination->proven || (to->password == NULL && to->md5 == NULL);
+    if (lookup_has_found(client) || (outside && unknown)) {
         /* Nothing else knows them; what another client proved before may be an old password. */
         weir_credentials_clear(to);
         *to = *from;
         *from = (struct weir_credentials){0};
-        client->destination->proven = true;
+        destination->proven = true;
+        destination->outside = outside;
         return;
     }
     if (from->has_keys) {
@@ -396,8 +400,10 @@ static const char *explain(const struct client *client, enum weir_reason reason)
         return note;
     if (reason == WEIR_REASON_LOOKUP_FAILED && problem != NULL)
         return problem;
+    if (verdict_problem(client) != NULL)
+        return verdict_problem(client);
     if (reason != WEIR_REASON_AUTH_FAILED || login == NULL || login->user == NULL ||
-        lookup_has_found(client))
+        client->verdict != NULL || lookup_has_found(client))
         return "";
     if (problem != NULL)
         return problem;
@@ -439,6 +445,7 @@ const struct weir_session_ops router_session_ops = {
     .admit = admit,
     .recheck = lookup_again,
     .failed = delay_failed,
+    .judge = verdict_judge,
     .logged_in = logged_in,
     .cancel = on_cancel,
     .login_ended = login_ended,

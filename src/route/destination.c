@@ -67,10 +67,13 @@ static void apply_credentials(struct destination *destination)
     struct weir_credentials *credentials = &destination->credentials;
     const char *secret =
         router->users == NULL ? NULL : weir_user_file_find(router->users, destination->server_user);
-    /* What auth_query found is in no file: a client has brought it, and the next one will again. */
-    if (destination->proven && line->password == NULL && line->user == NULL && secret == NULL)
+    /* What auth_query found, and what PAM or LDAP took, is in no file: a client has brought it, and the
+     * next one will again. */
+    bool silent = secret == NULL ||
+                  (destination->outside && weir_secret_kind_of(secret) == WEIR_SECRET_SCRAM);
+    if (destination->proven && line->password == NULL && line->user == NULL && silent)
         return;
-    destination->proven = false;
+    destination->proven = destination->outside = false;
     weir_free_secret(credentials->password);
     weir_free_secret(credentials->md5);
     credentials->password = NULL;

@@ -110,6 +110,7 @@ const char *lookup_problem(const struct client *client)
 
 void lookup_end(struct client *client)
 {
+    verdict_end(client);
     if (client->lookup == NULL)
         return;
     weir_lookup_cancel(&client->lookup->base);

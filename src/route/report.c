@@ -88,6 +88,7 @@ void weir_router_report(struct weir_router *router)
             weir_log_info(NULL, "counter", "reason_%s=%llu",
                           weir_reason_row((enum weir_reason)i)->name,
                           (unsigned long long)counters->reasons[i]);
+    verdict_report(router);
     stats_note_turns(router);
     weir_log_info(NULL, "counter", "clients=%d", router->places[PLACE_CLIENT]);
     weir_log_info(NULL, "counter", "longest_turn_usec=%lld", (long long)router->longest_turn);

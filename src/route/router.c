@@ -164,6 +164,7 @@ struct weir_router *weir_router_create(struct weir_loop *loop, struct weir_conf 
     router->users = users;
     router->auth = weir_auth_context_create();
     router->control = weir_control_create(loop, conf);
+    router->verify = weir_verify_create(loop);
     router->profiles = weir_profile_set_create();
     router->group = weir_pool_group_create(seed);
     router->stats = stats_create();
@@ -250,6 +251,7 @@ void weir_router_destroy(struct weir_router *router)
         destination_destroy(destination);
     }
     weir_control_destroy(router->control);
+    weir_verify_destroy(router->verify);
     free_caps(&router->database_caps);
     free_caps(&router->user_caps);
     weir_pool_group_destroy(router->group);
@@ -281,6 +283,7 @@ void weir_router_set_rules(struct weir_router *router, struct weir_hba *rules)
 {
     weir_hba_release(router->rules);
     router->rules = rules;
+    verdict_follow(router);
 }
 
 const struct weir_conf *weir_router_conf(const struct weir_router *router)

@@ -3,6 +3,7 @@
  *   router.c        the router, its clock tick, reaping
  *   destination.c   (database, user) -> pool
  *   admission.c     who may come in, welcome   lookup.c        users from a database
+ *   access.c        rules of who may come in   verdict.c       passwords judged by PAM or LDAP
  *   binding.c       bind, wait, refuse, unbind
  *   client_relay.c  messages of clients        server_relay.c  messages of servers
  *   statement.c     prepared statement names   cancel.c        cancel requests
@@ -41,6 +42,7 @@
 #include "weir/route.h"
 #include "weir/session.h"
 #include "weir/strangers.h"
+#include "weir/verify.h"
 
 /* What a handler leaves behind. */
 enum step {
@@ -75,7 +77,8 @@ struct destination {
     const struct weir_database *line; /* in router->conf, NULL when a reload removed it */
     struct weir_server_target target;
     struct weir_credentials credentials;
-    bool proven; /* those are of a client's own proof, as what auth_file does not know */
+    bool proven;  /* those are of a client's own proof, as what auth_file does not know */
+    bool outside; /* and that was judged by PAM or LDAP */
     struct named_cap *database_cap;
     struct named_cap *user_cap;
     char *database; /* as clients name it */
@@ -278,6 +281,7 @@ struct client {
     struct lookup *lookup;               /* while it logs in, or NULL */
     struct access *access;               /* while it logs in by a rule, or NULL */
     struct delay *delay;                 /* while its login is made to wait, or NULL */
+    struct verdict *verdict;             /* likewise */
     struct client_statement *statements; /* hash by name */
     struct client_statement *unnamed;
     struct client_statement *deallocating; /* named by a DEALLOCATE under way */
@@ -304,6 +308,7 @@ struct weir_router {
     struct weir_user_file *users;
     struct weir_hba *rules; /* NULL: none were read */
     struct weir_control *control;
+    struct weir_verify *verify;
     enum weir_secret_kind usual_secret; /* of whom auth_query found last */
     struct weir_client_tls client_tls;
     struct weir_profile_set *profiles;
@@ -431,6 +436,21 @@ bool delay_failed(struct weir_client *base);
 void delay_tick(struct weir_router *router);
 /* It waits no longer. */
 void delay_end(struct client *client);
+
+/* --- verdict.c ------------------------------------------------------------------------- */
+
+/* The login is to be judged so; the password comes later. */
+void verdict_demand(struct client *client, struct weir_outside *outside);
+/* The session room's judge. */
+void verdict_judge(struct weir_client *base, const char *password);
+/* Its password was found right. */
+bool verdict_is_right(const struct client *client);
+/* For the log, or NULL. */
+const char *verdict_problem(const struct client *client);
+void verdict_end(struct client *client);
+/* Workers as the rules and settings want them. */
+void verdict_follow(struct weir_router *router);
+void verdict_report(const struct weir_router *router);
 
 /* --- lookup.c -------------------------------------------------------------------------- */
 

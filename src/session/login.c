@@ -319,6 +319,10 @@ static void advance(struct weir_client *client, enum weir_auth_result result,
         ev_timer_set(&client->login->slice, 0., 0.);
         ev_timer_start(client->stream.loop->ev, &client->login->slice);
         break;
+    case WEIR_AUTH_OFFERED:
+        weir_client_set_state(client, WEIR_CLIENT_LOOKUP);
+        client->ops->judge(client, weir_client_proof_offer(client->login->proof));
+        break;
     case WEIR_AUTH_OK:
         end_proof(client);
         break;
@@ -402,6 +406,9 @@ static size_t take_password(struct weir_client *client, const uint8_t *bytes, si
     struct weir_buffer out = {0};
     enum weir_auth_result result =
         weir_client_proof_step(client->login->proof, bytes + WEIR_WIRE_HEADER, size - 4u, &out);
+    /* A password of elsewhere stays in no buffer. */
+    if (result == WEIR_AUTH_OFFERED)
+        weir_wipe((uint8_t *)(uintptr_t)bytes + WEIR_WIRE_HEADER, size - 4u);
     advance(client, result, &out);
     return size + 1u;
 }
@@ -484,6 +491,13 @@ void weir_client_recheck(struct weir_client *client, const char *secret)
     struct weir_buffer out = {0};
     enum weir_auth_result result = weir_client_proof_again(client->login->proof, secret, &out);
     advance(client, result, &out);
+}
+
+void weir_client_judged(struct weir_client *client)
+{
+    weir_require(client->state == WEIR_CLIENT_LOOKUP);
+    struct weir_buffer out = {0};
+    advance(client, weir_client_proof_judged(client->login->proof, true), &out);
 }
 
 static void on_login_event(struct weir_stream *stream, unsigned events)

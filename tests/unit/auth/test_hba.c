@@ -551,8 +551,6 @@ static const struct {
     {"host all all all peer", "hba:1: method peer is for connections of type local only"},
     {"host all all all scram", "hba:1: invalid authentication method \"scram\""},
     {"host all all all ident", "hba:1: refused: method ident"},
-    {"host all all all ldap ldapserver=x", "hba:1: refused: method ldap"},
-    {"host all all all pam", "hba:1: refused: method pam"},
     {"host all all all radius", "hba:1: refused: method radius"},
     {"hostgssenc all all all gss", "hba:1: refused: method gss"},
     {"host all all all sspi", "hba:1: refused: method sspi"},

@@ -2,6 +2,7 @@
 
 #include "setting.h"
 #include "support.h"
+#include "weir/memory.h"
 
 /* --- SET ------------------------------------------------------------------------------- */
 
@@ -86,11 +87,11 @@ Test(set, is_refused_with_words)
         {"listen_port", "7000",
          "listen_port: cannot be changed while pgweir runs; set it in the file and restart"},
         {"tcp_keepalive", "0", "tcp_keepalive: it has no effect here: TCP keepalive is always on"},
-        {"auth_ldap_options", "x", "auth_ldap_options: refused: LDAP is not built"},
         {"auth_type", "hba", "auth_type: hba needs the setting auth_hba_file"},
-        {"auth_type", "ldap",
-         "auth_type: refused: ldap is not built yet (scram-sha-256, md5, plain, trust, any "
-         "and hba are)"},
+        {"auth_type", "ldap", "auth_type: ldap needs the setting auth_ldap_options"},
+        {"auth_type", "cert",
+         "auth_type: refused: cert is not built yet (scram-sha-256, md5, plain, trust, any, "
+         "hba, pam and ldap are)"},
         {"load_balance_hosts", "disable", "load_balance_hosts: can be set in [databases] only"},
     };
     struct parsed parsed = parse_good("[databases]\nd=host=h\n[pgweir]\npool_size=5\n");
@@ -104,6 +105,59 @@ Test(set, is_refused_with_words)
     }
     expect(parsed.conf, "pool_size", "5");
     release(&parsed);
+}
+
+/* What is shown of settings holds no password, and a new password is a change all the same. */
+struct shown {
+    char *old_value;
+    char *new_value;
+};
+
+static void keep_shown(void *context, const char *name, const char *old_value,
+                       const char *new_value, bool reloadable)
+{
+    struct shown *shown = context;
+    cr_assert_str_eq(name, "auth_ldap_options");
+    cr_assert_null(shown->old_value);
+    shown->old_value = weir_strdup(old_value);
+    shown->new_value = weir_strdup(new_value);
+}
+
+Test(changes, passwords_are_not_shown)
+{
+    static const struct {
+        const char *options;
+        const char *shown;
+    } cases[] = {
+        {"ldapserver=h ldapprefix=x", "ldapserver=h ldapprefix=x"},
+        {"ldapserver=h ldapbindpasswd=SECRET ldaptls=1", "ldapserver=h ldapbindpasswd=***"},
+        {"ldapserver=h \"ldapbindpasswd=SECRET, too\"", "ldapserver=h \"ldapbindpasswd=***"},
+        {"ldapserver=h ldapbind\"passwd=SECRET\"", "***"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *text =
+            weir_format("[pgweir]\nauth_type=ldap\nauth_ldap_options=%s\n", cases[i].options);
+        struct parsed parsed = parse_good(text);
+        cr_assert_str_eq(parsed.conf->auth_ldap_options, cases[i].options);
+        struct weir_conf *fresh = weir_conf_with(parsed.conf, "auth_ldap_options",
+                                                 "ldapbindpasswd=OTHERSECRET", &(char *){NULL});
+        struct shown shown = {0};
+        weir_conf_diff(parsed.conf, fresh, keep_shown, &shown);
+        cr_expect_str_eq(shown.old_value, cases[i].shown);
+        cr_expect_str_eq(shown.new_value, "ldapbindpasswd=***");
+        free(shown.old_value);
+        free(shown.new_value);
+        char *printed = NULL;
+        size_t length = 0;
+        FILE *out = open_memstream(&printed, &length);
+        weir_conf_print(parsed.conf, out);
+        fclose(out);
+        cr_expect_null(strstr(printed, "SECRET"), "%s", printed);
+        free(printed);
+        weir_conf_destroy(fresh);
+        release(&parsed);
+        free(text);
+    }
 }
 
 struct found {

@@ -333,8 +333,9 @@ Test(pgbouncer, ignored_settings_say_so)
 Test(pgbouncer, what_security_depends_on_is_refused)
 {
     const char *const lines[] = {
-        "auth_type = cert", "auth_type = ldap",      "auth_type = pam",
-        "auth_type = peer", "auth_ldap_options = x", "disable_pqexec = 1",
+        "auth_type = cert",
+        "auth_type = peer",
+        "disable_pqexec = 1",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         char text[256];
