@@ -123,8 +123,8 @@ static const char *read_parts(const char *cursor, struct ldap_url *url)
     const char *problem = read_scope(part, length, url);
     if (problem != NULL || !next_part(&cursor, &part, &length))
         return problem;
-    if (length == 0 || !take(part, length, &url->filter))
-        return "invalid filter";
+    if (!take(part, length, &url->filter))
+        return "the filter is not well encoded";
     return *cursor == '\0' ? NULL : "extensions are not known";
 }
 

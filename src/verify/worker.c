@@ -86,18 +86,20 @@ static void take_answer(struct weir_verify_worker *worker)
         weir_frame_find(worker->answer, worker->answer_length, WEIR_JUDGEMENT_MAX, &size);
     if (frame == WEIR_FRAME_PART)
         return;
-    bool good = frame == WEIR_FRAME_WHOLE && size == worker->answer_length &&
-                worker->state == WORKER_ASKED &&
+    bool good = frame == WEIR_FRAME_WHOLE && worker->state == WORKER_ASKED &&
                 weir_judgement_read(worker->answer, size, &judgement) && judgement.id == worker->id;
     if (!good) {
         worker_kill(worker, "a worker broke the protocol");
         return;
     }
+    bool more = worker->answer_length > size;
     worker->answer_length = 0;
     worker->answered++;
     worker->state = WORKER_IDLE;
     ev_timer_stop(loop_of(worker)->ev, &worker->limit);
     verify_answered(worker, &judgement);
+    if (more && worker->state == WORKER_IDLE)
+        worker_kill(worker, "a worker said more than it was asked for");
 }
 
 static void on_readable(struct ev_loop *ev, ev_io *io, int events)

@@ -40,6 +40,12 @@ def binary():
     return path
 
 
+def verifier(build=None):
+    """The program that asks PAM and LDAP, for the setting auth_worker_program."""
+    source = os.path.join(build, "src") if build else os.path.dirname(os.path.dirname(binary()))
+    return os.path.join(source, "verifier", "pgweir-verify")
+
+
 def environment():
     clean = {name: value for name, value in os.environ.items() if not re.match(r"PG[A-Z]+$", name)}
     for name, value in SANITIZERS.items():

@@ -48,7 +48,8 @@ def identity():
 class Postgres:
     """Superuser is `postgres`; sql() always gets in through the Unix socket."""
 
-    def __init__(self, settings=None, hba=TRUST, port=None, locale="C.UTF-8", prefix=()):
+    def __init__(self, settings=None, hba=TRUST, port=None, locale="C.UTF-8", prefix=(),
+                 variables=None):
         """`prefix` goes before its command and sees to its user (names.Names)."""
         self.prefix = prefix
         self.identity = identity()
@@ -56,6 +57,7 @@ class Postgres:
         self.port = port or process.free_port()
         self.host = "127.0.0.1"
         self.settings = dict(SETTINGS, unix_socket_directories=self.folder, **(settings or {}))
+        self.variables = variables or {}  # more of its environment
         self.child = None
         self.log = os.path.join(self.folder, "log")
         if self.identity:
@@ -94,7 +96,7 @@ class Postgres:
         with open(self.log, "ab") as log:
             self.child = process.spawn(command, signal.SIGQUIT, stdout=log, stderr=log,
                                        cwd=self.folder,
-                                       env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                                       env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **self.variables},
                                        **({} if self.prefix else self.identity))
         process.wait_until(self.answers, "PostgreSQL answers", 30, 0.03)
 
