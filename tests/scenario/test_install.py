@@ -12,6 +12,7 @@ EXPECTED = {
     "sbin/pgweir": 0o755,
     "share/man/man1/pgweir.1": 0o644,
     "bin/pgweir-top": 0o755,
+    "pgweir/pgweir-verify": 0o755,
     "share/man/man1/pgweir-top.1": 0o644,
     "share/man/man5/pgweir.ini.5": 0o644,
     "share/bash-completion/completions/pgweir": 0o644,

@@ -95,6 +95,8 @@ def test_package():
     first = build(folder, "0.1.0~first", port)
     contents = subprocess.run(["dpkg", "-c", first], capture_output=True, text=True,
                               check=True).stdout
+    verifier = [line for line in contents.splitlines() if line.endswith("/pgweir/pgweir-verify")]
+    assert len(verifier) == 1, contents
     for path in ("./usr/sbin/pgweir", "./usr/bin/pgweir-top", "./lib/systemd/system/pgweir.service",
                  "./lib/systemd/system/pgweir@.service", "./lib/systemd/system/pgweir.socket",
                  "./etc/pgweir/pgweir.ini"):

@@ -263,6 +263,7 @@ until_is() { # property, pattern: at most 20 s
 systemctl start pgweir.service || { systemctl status pgweir.service; exit 1; }
 say started "$(show ActiveState)"
 first=$(show MainPID)
+say worker "$(tr '\\0' ' ' < "/proc/$(cat "/proc/$first/task/$first/children" | tr -d ' ')/cmdline")"
 systemctl reload pgweir.service
 say reloaded "$(show ActiveState)"
 sed -i 's/^log_level.*/log_level = nonsense/' "$out/pgweir.ini"
@@ -313,10 +314,12 @@ def test_real_service_manager():
         raise Skip("needs a build without sanitizers in PGWEIR_PLAIN_BUILD")
     folder = process.folder("manager")
     shutil.copy(os.path.join(plain, "src", "daemon", "pgweir"), folder)
+    shutil.copy(pgweir.verifier(plain), folder)
     shutil.copy(unit("pgweir.service"), folder)
     files = {
         "override.conf": OVERRIDE.replace("{folder}", folder),
-        "pgweir.ini": f"[pgweir]\nlisten_port = {process.free_port()}\nauth_type = trust\n"
+        "pgweir.ini": f"[pgweir]\nlisten_port = {process.free_port()}\nauth_type = pam\n"
+                      f"auth_worker_program = {folder}/pgweir-verify\n"
                       "http_listen =\nlog_level = info\n[databases]\ndb = host=127.0.0.1 port=1\n",
     }
     for name, text in files.items():
@@ -326,6 +329,7 @@ def test_real_service_manager():
                                INSIDE.replace("{folder}", folder), 100)
     whole = (result, said)
     assert result.get("started") == "active", whole
+    assert result.get("worker") == f"{folder}/pgweir-verify ", whole
     assert result.get("reloaded") == "active", whole
     assert "log_level" in result.get("bad_reload", ""), whole
     assert result.get("after_bad_reload") == "active", whole
