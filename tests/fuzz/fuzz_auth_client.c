@@ -71,6 +71,9 @@ static enum weir_auth_result send(struct weir_client_proof *proof, const uint8_t
     enum weir_auth_result result = weir_client_proof_step(proof, message, length, out);
     while (result == WEIR_AUTH_BUSY)
         result = weir_client_proof_work(proof, out);
+    if (result == WEIR_AUTH_OFFERED)
+        result =
+            weir_client_proof_judged(proof, strcmp(weir_client_proof_offer(proof), PASSWORD) == 0);
     return result;
 }
 
@@ -95,7 +98,8 @@ static void run(struct weir_client_proof *proof, enum weir_auth_method method, c
         if (over)
             weir_require(result == WEIR_AUTH_BROKEN);
         if (result == WEIR_AUTH_OK)
-            weir_require(method == WEIR_AUTH_PLAIN && strcmp((char *)message, PASSWORD) == 0);
+            weir_require((method == WEIR_AUTH_PLAIN || method == WEIR_AUTH_OUTSIDE) &&
+                         strcmp((char *)message, PASSWORD) == 0);
         if (result == WEIR_AUTH_BROKEN)
             weir_require(*weir_client_proof_problem(proof) != '\0');
         over = over || result != WEIR_AUTH_MORE;
@@ -111,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         context = weir_auth_context_create();
     if (size == 0)
         return 0;
-    enum weir_auth_method method = methods[data[0] & 3];
+    enum weir_auth_method method = data[0] & 16 ? WEIR_AUTH_OUTSIDE : methods[data[0] & 3];
     struct weir_client_proof *proof =
         weir_client_proof_create(context, method, "app_user", secrets[data[0] >> 2 & 3]);
     run(proof, method, data + 1, size - 1);

@@ -416,3 +416,30 @@ Test(client_proof, a_scram_exchange_is_bound_to_its_salt)
     cr_assert_eq(again("plain"), WEIR_AUTH_FAILED);
     cr_assert_eq(again(NULL), WEIR_AUTH_FAILED);
 }
+
+/* --- passwords that others judge ----------------------------------------------------------- */
+
+Test(client_proof, judged_elsewhere)
+{
+    for (int right = 0; right < 2; right++) {
+        struct weir_credentials credentials;
+        /* What is stored does not matter. */
+        begin(WEIR_AUTH_OUTSIDE, "user", right ? NULL : "pencil");
+        cr_assert_eq(step("pencil", 7), WEIR_AUTH_OFFERED);
+        cr_assert_str_eq(weir_client_proof_offer(proof), "pencil");
+        cr_assert_eq(weir_client_proof_judged(proof, right),
+                     right ? WEIR_AUTH_OK : WEIR_AUTH_FAILED);
+        weir_client_proof_take(proof, &credentials);
+        if (right)
+            cr_assert_str_eq(credentials.password, "pencil");
+        else
+            cr_assert_null(credentials.password);
+        weir_credentials_clear(&credentials);
+        expect_broken(step("pencil", 7), "authentication message was not asked for");
+    }
+    begin(WEIR_AUTH_OUTSIDE, "user", NULL);
+    expect_broken(step("a\0b", 4), "malformed password message");
+    begin(WEIR_AUTH_OUTSIDE, "user", NULL);
+    cr_assert_eq(step("pencil", 7), WEIR_AUTH_OFFERED);
+    expect_broken(step("pencil", 7), "authentication message was not asked for");
+}

@@ -86,8 +86,22 @@ static inline void on_ended(struct weir_client *who, enum weir_reason reason)
     weir_client_close(who);
 }
 
-static const struct weir_session_ops ops = {
-    .admit = on_admit, .logged_in = on_logged_in, .cancel = on_cancel, .login_ended = on_ended};
+/* What was to be judged elsewhere. */
+static char judged[256];
+static bool refuse_at_once;
+
+static inline void on_judge(struct weir_client *who, const char *password)
+{
+    snprintf(judged, sizeof judged, "%s", password);
+    if (refuse_at_once)
+        weir_client_refuse_login(who, WEIR_REASON_OUTSIDE_LOST, NULL, NULL, NULL);
+}
+
+static const struct weir_session_ops ops = {.admit = on_admit,
+                                            .judge = on_judge,
+                                            .logged_in = on_logged_in,
+                                            .cancel = on_cancel,
+                                            .login_ended = on_ended};
 
 static inline void open_pair(void)
 {

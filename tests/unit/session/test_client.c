@@ -277,3 +277,75 @@ Test(session, goes_away_before_it_is_admitted)
     cr_assert_eq(client.state, WEIR_CLIENT_CLOSED);
     finish();
 }
+
+/* --- passwords that others judge ----------------------------------------------------------- */
+
+static void offer(const char *password)
+{
+    judged[0] = '\0';
+    admission.method = WEIR_AUTH_OUTSIDE;
+    log_in(plain);
+    cr_assert_gt(receive(), 0);
+    cr_assert_eq(weir_get_u32(answer + WEIR_WIRE_HEADER), 3);
+    send_password(password, strlen(password) + 1);
+    turns(3);
+    cr_assert_str_eq(judged, password);
+}
+
+Test(session, judged_right_and_wrong)
+{
+    offer("geheim");
+    cr_assert_eq(client.state, WEIR_CLIENT_LOOKUP);
+    cr_assert_eq(receive(), 0);
+    weir_client_judged(&client);
+    cr_assert_eq(welcomed, 1);
+    cr_assert(password_seen);
+    reopen();
+    offer("wrong");
+    weir_client_refuse_login(&client, WEIR_REASON_OUTSIDE_REFUSED, NULL, NULL, NULL);
+    expect_fatal("28000", "did not accept");
+    cr_assert_eq(welcomed, 0);
+    reopen();
+    refuse_at_once = true;
+    offer("geheim");
+    expect_fatal("08006", "cannot check the password now");
+    refuse_at_once = false;
+    finish();
+}
+
+/* What comes with the password and while it is judged is kept, the password itself is not. */
+Test(session, what_comes_while_it_is_judged)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_password(&writer, "geheim", 7);
+    weir_write_query(&writer, "one");
+    admission.method = WEIR_AUTH_OUTSIDE;
+    log_in(plain);
+    send_bytes(weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    turns(3);
+    send_bytes("Q\0\0\0\6x", 7);
+    turns(3);
+    cr_assert_eq(client.state, WEIR_CLIENT_LOOKUP);
+    cr_assert_null(memmem(loop.scratch, loop.scratch_size, "geheim", 6));
+    weir_client_judged(&client);
+    cr_assert_eq(welcomed, 1);
+    uint8_t *bytes;
+    size_t length;
+    weir_stream_unread(&client.stream, &bytes, &length);
+    cr_assert_eq(length, 9 + 7, "%zu", length);
+    cr_assert_eq(bytes[0], 'Q');
+    finish();
+}
+
+Test(session, goes_away_while_it_is_judged)
+{
+    offer("geheim");
+    close(peer);
+    peer = -1;
+    turns(3);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_reason, WEIR_REASON_CLIENT_GONE);
+    finish();
+}
