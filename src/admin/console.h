@@ -25,7 +25,6 @@
 #define STATEMENTS_MAX 256               /* prepared ones of a client */
 #define PREPARED_MAX   (8 * MESSAGE_MAX) /* and the bytes of their messages together */
 #define PORTALS_MAX    64                /* open ones of a client */
-#define GUESTS_MAX     100               /* clients of the console */
 #define WAITS_MAX      16                /* commands that wait */
 #define STEPS_PER_TURN 32                /* messages or statements of one client */
 #define TURN_USEC      2000              /* and when they take longer than this, fewer */

@@ -400,11 +400,6 @@ struct guest *guest_create(struct weir_admin *admin, struct weir_client *client,
     admin->guest_count++;
     client->guest = guest;
     client->stream.on_event = on_event;
-    if (admin->guest_count > GUESTS_MAX) {
-        expel(guest, "53300", "too many clients of the console already");
-        guest_destroy(guest);
-        return NULL;
-    }
     welcome(guest);
     admin_busy(guest);
     return guest;

@@ -396,6 +396,22 @@ static bool listen_everywhere(struct daemon *daemon)
     return good;
 }
 
+/* What root could read the user must be able to read, too, or the first reload would fail. */
+static bool become(struct daemon *daemon, const char *user)
+{
+    uid_t before = geteuid();
+    if (!limits_switch_user(user))
+        return false;
+    if (geteuid() == before)
+        return true;
+    struct weir_conf *conf = daemon_read_conf(daemon->options->file, true);
+    if (conf == NULL)
+        return false;
+    weir_conf_destroy(daemon->conf);
+    daemon->conf = conf;
+    return true;
+}
+
 static bool boot(struct daemon *daemon)
 {
     struct weir_user_file *users = NULL;
@@ -407,7 +423,7 @@ static bool boot(struct daemon *daemon)
     bool enough = problem == NULL;
     free(problem);
     problem = NULL;
-    if (!enough || !limits_switch_user(user))
+    if (!enough || !become(daemon, user))
         return false;
     limits_set_core_dumps(daemon->conf->core_dumps);
     struct weir_hba *rules = NULL;
@@ -454,7 +470,7 @@ int daemon_run(const struct options *options, struct weir_conf *conf, void (*rea
             weir_router_destroy(daemon.router);
             weir_loop_fini(&daemon.loop);
         } else {
-            weir_conf_destroy(conf);
+            weir_conf_destroy(daemon.conf);
         }
         return 1;
     }

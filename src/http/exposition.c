@@ -163,7 +163,7 @@ static void put_daemon_counter(void *context, const char *name, const char *help
 /* What happens before a client has a pool. */
 static bool is_daemons_own(const char *name)
 {
-    static const char *const names[] = {"client_connections", "cancels_ignored"};
+    static const char *const names[] = {"client_connections", "login_delays", "cancels_ignored"};
     for (size_t i = 0; i < COUNT(names); i++) {
         if (strcmp(names[i], name) == 0)
             return true;

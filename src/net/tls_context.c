@@ -174,7 +174,8 @@ static bool check_key_file(const char *file, const struct stat *open, char **pro
         *problem = weir_format("TLS key file \"%s\": not a regular file", file);
         return false;
     }
-    if (status.st_uid != geteuid() && status.st_uid != 0) {
+    /* Root is about to become somebody else, who will be asked again. */
+    if (status.st_uid != geteuid() && status.st_uid != 0 && geteuid() != 0) {
         *problem =
             weir_format("TLS key file \"%s\": must be owned by the daemon's user or root", file);
         return false;

@@ -348,10 +348,9 @@ def test_secrets_are_shown_nowhere(form):
 
 def refusal_to_start(daemon):
     with open(daemon.log, "ab") as log:
-        child = process.spawn([pgweir.binary(), daemon.ini], stdout=log, stderr=log,
+        child = process.spawn([pgweir.binary(), *daemon.arguments, daemon.ini], stdout=log, stderr=log,
                               env=pgweir.environment(), cwd=daemon.folder, **daemon.identity)
-    status = child.wait(20)
-    return status, daemon.read_log()
+    return child.wait(20), daemon.read_log()
 
 
 @cases(readable=0o644, writable=0o602)
@@ -466,3 +465,20 @@ def test_root_is_given_up():
             assert int(lines[capabilities], 16) == 0, lines
         with daemon.client() as client:
             assert client.value("select 1") == "select 1"
+        daemon.stop()
+    # What only root can read is no use later: it is said at once.
+    authority = Authority()
+    _, key = authority.issue("localhost", "client")
+    with Scripted() as server, Pgweir({"db": server.dsn()}, arguments=["-u", "postgres"], start=False,
+                                      server_tls_sslmode="prefer", server_tls_key_file=key,
+                                      server_tls_cert_file=authority.path("client.crt")) as daemon:
+        daemon.identity = {}
+        os.chown(daemon.ini, 0, 0)
+        status, said = refusal_to_start(daemon)
+        assert status == 1 and f"{daemon.ini}: cannot be read: Permission denied" in said, said
+        os.chown(daemon.ini, user, -1)
+        os.chown(key, 12345, -1)
+        status, said = refusal_to_start(daemon)
+        assert status == 1 and f'TLS key file "{key}"' in said, said
+        os.chown(key, user, -1)
+        daemon.start()
