@@ -50,7 +50,8 @@ static const struct {
     {"SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
      SQL_RESETS_LOCKS | SQL_RESETS_CURSORS | SQL_RESETS_LISTEN | SQL_RESETS_SETTINGS},
     {"SELECT pg_advisory_unlock_all();\nCLOSE ALL;\n\n            DO $$\n            BEGIN\n"
-     "                PERFORM * FROM pg_listening_channels() LIMIT 1;\n                IF FOUND THEN\n"
+     "                PERFORM * FROM pg_listening_channels() LIMIT 1;\n                IF FOUND "
+     "THEN\n"
      "                    UNLISTEN *;\n                END IF;\n            END;\n            $$;\n"
      "RESET ALL;",
      SQL_RESETS_LOCKS | SQL_RESETS_CURSORS | SQL_RESETS_LISTEN | SQL_RESETS_SETTINGS},
@@ -75,8 +76,8 @@ Test(sql_words, texts_that_do_nothing_but_reset_are_known)
 {
     for (size_t i = 0; i < sizeof(resets) / sizeof(resets[0]); i++) {
         size_t length = strlen(resets[i].text);
-        cr_expect_eq(sql_resets((const uint8_t *)resets[i].text, length), resets[i].resets, "%s: %u",
-                     resets[i].text, sql_resets((const uint8_t *)resets[i].text, length));
+        cr_expect_eq(sql_resets((const uint8_t *)resets[i].text, length), resets[i].resets,
+                     "%s: %u", resets[i].text, sql_resets((const uint8_t *)resets[i].text, length));
     }
 }
 

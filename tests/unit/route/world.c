@@ -29,20 +29,20 @@ void world_open_as(const char *settings, const char *users)
     memset(&world, 0, sizeof(world));
     cr_assert(weir_loop_init(&world.loop));
     fake_postgres_open(&world.postgres, &world.loop);
-    char *text = weir_format("[pgweir]\n"
-                             "listen_addr =\n"
-                             "%s\n"
-                             "pool_size = 1\n"
-                             "max_overflow = 0\n"
-                             "%s"
-                             "%s\n"
-                             "[databases]\n"
-                             "db = host=127.0.0.1 port=%d\n"
-                             "other = host=127.0.0.1 port=%d\n",
-                             strstr(settings, "auth_type") != NULL ? "" : "auth_type = trust",
-                             strstr(settings, "state_learning") != NULL ? ""
-                                                                        : "state_learning = off\n",
-                             settings, world.postgres.port, world.postgres.port);
+    char *text =
+        weir_format("[pgweir]\n"
+                    "listen_addr =\n"
+                    "%s\n"
+                    "pool_size = 1\n"
+                    "max_overflow = 0\n"
+                    "%s"
+                    "%s\n"
+                    "[databases]\n"
+                    "db = host=127.0.0.1 port=%d\n"
+                    "other = host=127.0.0.1 port=%d\n",
+                    strstr(settings, "auth_type") != NULL ? "" : "auth_type = trust",
+                    strstr(settings, "state_learning") != NULL ? "" : "state_learning = off\n",
+                    settings, world.postgres.port, world.postgres.port);
     char *problems = NULL, *warnings = NULL;
     struct weir_user_file *file = NULL;
     if (users != NULL) {
