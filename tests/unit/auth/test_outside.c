@@ -6,6 +6,17 @@
 #include "hba_files.h"
 #include "ldap_url.h"
 
+/* The rule that decides: none of these wants to know more. */
+static const struct weir_hba_rule *rule_for(struct weir_hba *hba,
+                                            const struct weir_hba_login *login)
+{
+    struct weir_hba_walk *walk = weir_hba_walk_begin(hba, login);
+    cr_assert_eq(weir_hba_walk_on(walk, NULL), WEIR_HBA_DECIDED);
+    const struct weir_hba_rule *rule = weir_hba_walk_rule(walk);
+    weir_hba_walk_end(walk);
+    return rule;
+}
+
 /* Of the first rule of these lines: "ldap a=b c=d". */
 static char *show(const char *line)
 {
@@ -16,7 +27,7 @@ static char *show(const char *line)
     struct sockaddr_storage peer = {.ss_family = AF_UNIX};
     const struct weir_hba_login login = {
         .peer = (struct sockaddr *)&peer, .database = "d", .user = "u"};
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = rule_for(hba, &login);
     cr_assert_not_null(rule);
     cr_assert_not_null(rule->outside);
     cr_assert_str_eq(rule->outside->method, weir_hba_method_name(rule->method));
@@ -208,14 +219,14 @@ Test(outside, urls)
 
 /* --- rules that are made up -------------------------------------------------------------- */
 
-static void fits(const struct weir_hba *hba, int family, bool physical)
+static void fits(struct weir_hba *hba, int family, bool physical)
 {
     struct sockaddr_storage peer = {.ss_family = (sa_family_t)family};
     const struct weir_hba_login login = {.peer = (struct sockaddr *)&peer,
                                          .database = "d",
                                          .user = "u",
                                          .physical_replication = physical};
-    const struct weir_hba_rule *rule = weir_hba_match(hba, &login);
+    const struct weir_hba_rule *rule = rule_for(hba, &login);
     cr_assert_not_null(rule, "%d %d", family, physical);
     cr_expect_eq(rule->method, WEIR_HBA_LDAP);
     cr_expect_str_eq(weir_outside_value(rule->outside, "ldapserver"), "a b");
@@ -249,7 +260,7 @@ Test(outside, outlives_its_rule)
     struct sockaddr_storage peer = {.ss_family = AF_UNIX};
     const struct weir_hba_login login = {
         .peer = (struct sockaddr *)&peer, .database = "d", .user = "u"};
-    struct weir_outside *outside = weir_outside_share(weir_hba_match(hba, &login)->outside);
+    struct weir_outside *outside = weir_outside_share(rule_for(hba, &login)->outside);
     weir_hba_release(hba);
     cr_expect_str_eq(weir_outside_value(outside, "pamservice"), "s");
     cr_expect_null(weir_outside_value(outside, "ldaptls"));
