@@ -306,6 +306,9 @@ void settings_on_synced(struct server *server)
         }
         if (settings_wanted(client, server) != server->settings)
             settings_respell(client, server->settings);
+        /* What the server spells otherwise than asked for, in what is not the client's own, stays ours:
+         * it holds, and must not be applied for ever. */
+        settings_take(&server->settings, weir_profile_ref(settings_wanted(client, server)));
         if (client->base.state == WEIR_CLIENT_HELD) {
             weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
             weir_loop_defer(server->router->loop, &client->resume);

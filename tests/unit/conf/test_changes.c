@@ -90,8 +90,7 @@ Test(set, is_refused_with_words)
         {"auth_type", "hba", "auth_type: hba needs the setting auth_hba_file"},
         {"auth_type", "ldap", "auth_type: ldap needs the setting auth_ldap_options"},
         {"auth_type", "cert",
-         "auth_type: refused: cert is not built yet (scram-sha-256, md5, plain, trust, any, "
-         "hba, pam and ldap are)"},
+         "auth_type: refused: cert is a method in auth_hba_file, with auth_type = hba"},
         {"load_balance_hosts", "disable", "load_balance_hosts: can be set in [databases] only"},
     };
     struct parsed parsed = parse_good("[databases]\nd=host=h\n[pgweir]\npool_size=5\n");

@@ -265,7 +265,8 @@ Test(import, what_cannot_be_kept_is_refused_until_decided)
         const char *problem;
     } cases[] = {
         {"[pgbouncer]\ndisable_pqexec = 1\n", ":2: disable_pqexec: refused: "},
-        {"[pgbouncer]\nauth_type = cert\n", ":2: auth_type: refused: cert is not built yet"},
+        {"[pgbouncer]\nauth_type = cert\n",
+         ":2: auth_type: refused: cert is a method in auth_hba_file"},
         {"[pgbouncer]\npool_sise = 3\n", ":2: pool_sise: unknown setting (nearest: pool_size)"},
         {"[pgbouncer]\npool_size = many\n", ":2: pool_size: \"many\" is not a whole number"},
         {"[databases]\nd = host=h requirepeer=postgres\n", ":2: database d: requirepeer: refused"},
