@@ -37,7 +37,10 @@ class Settings:
             held.pop(name[0] or name[1], None)
         if "RESET ALL" in sql or sql.lower() in ("reset all", "discard all"):
             held.clear()
-        return False
+        applied = tuple(value for _, value in SET_CONFIG.findall(sql))
+        if applied:
+            backend.send(wire.rows_answer(applied))
+        return bool(applied)
 
 
 def is_question(sql):
