@@ -6,9 +6,14 @@
 
 #include "router.h"
 
-/* The low bits of a pid are the client's slot, the rest is random. */
-#define SLOT_BITS 20
-#define SLOT_MASK ((1u << SLOT_BITS) - 1)
+/* The low bits of a pid are the client's slot, the rest is random but not below what no process of
+ * the server's system has: a client that compares notifications with its own pid must not meet it
+ * in another session. */
+#define SLOT_BITS     20
+#define SLOT_MASK     ((1u << SLOT_BITS) - 1)
+#define LARGEST_PID   (1u << 22)
+#define LOWEST_RANDOM (LARGEST_PID >> SLOT_BITS)
+#define RANDOM_COUNT  ((1u << (31 - SLOT_BITS)) - LOWEST_RANDOM)
 
 static uint32_t find_slot(struct weir_router *router)
 {
@@ -35,7 +40,8 @@ void cancel_assign_key(struct client *client)
     weir_random_bytes(&random, sizeof(random));
     router->slots[slot] = client;
     router->slot_next = slot + 1;
-    client->base.cancel_pid = (random << SLOT_BITS & 0x7fffffffu) | (slot & SLOT_MASK);
+    client->base.cancel_pid =
+        (LOWEST_RANDOM + random % RANDOM_COUNT) << SLOT_BITS | (slot & SLOT_MASK);
     client->base.cancel_key_length =
         client->base.protocol >= WEIR_PROTOCOL_3_2 ? WEIR_CLIENT_KEY_MAX : 4;
     weir_random_bytes(client->base.cancel_key, client->base.cancel_key_length);

@@ -414,6 +414,27 @@ static enum step take_parameter(struct server *server, const uint8_t *message, u
     return STEP_MORE;
 }
 
+/* A notification. A client knows its own by the process id, which is pgweir's where its BackendKeyData
+ * said so. */
+static enum step take_notification(struct server *server, const uint8_t *message, uint32_t total)
+{
+    enum { HEAD = WEIR_WIRE_HEADER + 4 };
+    if (total < HEAD + 2)
+        return broken(server, "malformed NotificationResponse", 'A');
+    if (is_ours(server))
+        return STEP_MORE;
+    if (server->client == NULL || weir_get_u32(message + WEIR_WIRE_HEADER) != server->base.pid) {
+        forward(server, message, total);
+        return STEP_MORE;
+    }
+    uint8_t *head = gather_room(&server->router->to_client, HEAD);
+    memcpy(head, message, WEIR_WIRE_HEADER);
+    weir_put_u32(head + WEIR_WIRE_HEADER, server->client->base.cancel_pid);
+    gather_commit(&server->router->to_client, HEAD);
+    forward(server, message + HEAD, total - HEAD);
+    return STEP_MORE;
+}
+
 static enum step take(struct server *server, const uint8_t *message, uint32_t total)
 {
     switch (message[0]) {
@@ -447,8 +468,9 @@ static enum step take(struct server *server, const uint8_t *message, uint32_t to
         return STEP_MORE;
     case 'S':
         return take_parameter(server, message, total);
-    case 'N':
     case 'A':
+        return take_notification(server, message, total);
+    case 'N':
         if (!is_ours(server))
             forward(server, message, total);
         return STEP_MORE;

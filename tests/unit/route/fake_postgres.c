@@ -70,6 +70,7 @@ static void end(struct fake_backend *backend)
     clear(&backend->statements);
     clear(&backend->portals);
     clear(&backend->settings);
+    clear(&backend->channels);
     free(backend->messages);
     free(backend);
 }
@@ -392,6 +393,8 @@ static enum outcome run_session(struct fake_backend *backend, const char *text)
         bool discard = begins(text, "discard", &rest);
         if (discard)
             clear(&backend->statements);
+        if (discard)
+            clear(&backend->channels);
         put_tag(backend, discard ? "DISCARD ALL" : "RESET");
         return DONE;
     }
@@ -399,12 +402,53 @@ static enum outcome run_session(struct fake_backend *backend, const char *text)
         put_columns(backend, text);
         for (size_t i = 0; i < backend->settings.count; i++)
             put_row(backend, backend->settings.items[i].name, backend->settings.items[i].text);
+        if (backend->channels.count > 0)
+            put_row(backend, ":listen", "");
         put_tag(backend, "SELECT 0");
         return DONE;
     }
     if (!set_configs(backend, text))
         return fail(backend, "22023", "invalid value for parameter");
     put_tag(backend, begins(text, "reset", &rest) ? "RESET" : "SELECT 1");
+    return DONE;
+}
+
+/* --- notifications
+ * ---------------------------------------------------------------------------------------- */
+
+static void tell(struct fake_backend *listener, uint32_t pid, const char *channel,
+                 const char *payload)
+{
+    if (find(&listener->channels, channel) == NULL)
+        return;
+    struct weir_writer writer = weir_writer_to(&listener->out);
+    size_t begin = weir_message_begin(&writer, 'A');
+    weir_write_u32(&writer, pid);
+    weir_write_string(&writer, channel);
+    weir_write_string(&writer, payload);
+    weir_message_end(&writer, begin);
+}
+
+static enum outcome run_notices(struct fake_backend *backend, const char *text)
+{
+    const char *rest;
+    if (begins(text, "listen ", &rest)) {
+        set(&backend->channels, rest, "");
+        put_tag(backend, "LISTEN");
+        return DONE;
+    }
+    begins(text, "notify ", &rest);
+    char *channel = weir_strdup(rest), *payload = strchr(channel, ' ');
+    if (payload != NULL)
+        *payload++ = '\0';
+    put_tag(backend, "NOTIFY");
+    weir_list_for(link, &backend->postgres->backends) {
+        struct fake_backend *other = weir_container_of(link, struct fake_backend, link);
+        tell(other, backend->pid, channel, payload != NULL ? payload : "");
+        if (other != backend)
+            flush(other);
+    }
+    free(channel);
     return DONE;
 }
 
@@ -448,10 +492,8 @@ static enum outcome run(struct fake_backend *backend, const char *text, bool ext
         return run_prepared(backend, rest, extended);
     if (begins(text, "deallocate ", &rest))
         return deallocate(backend, rest);
-    if (begins(text, "listen ", &rest)) {
-        put_tag(backend, "LISTEN");
-        return DONE;
-    }
+    if (begins(text, "listen ", &rest) || begins(text, "notify ", &rest))
+        return run_notices(backend, text);
     if (begins(text, "empty", &rest)) {
         put(backend, 'I', "", 0);
         return DONE;

@@ -11,6 +11,7 @@
  *   copyin, copyout               COPY; a line with "bad" in it fails
  *   set NAME=VALUE, reset NAME, reset all, discard all, set_config(...), ... pg_settings ...
  *   prepare NAME as TEXT, execute NAME, deallocate NAME, deallocate all, listen NAME
+ *   notify NAME TEXT              tells every connection that has said listen NAME, when it is idle
  *   empty                         the empty query
  * Anything else gives one row: its own text and the pid of the connection. A text with "shifty" in
  * it changes its column type with `shape`. */
@@ -50,6 +51,7 @@ struct fake_backend {
     struct fake_texts statements;
     struct fake_texts portals;
     struct fake_texts settings;
+    struct fake_texts channels;
     long sent;       /* bytes since login */
     char *messages;  /* types since login, in order */
     size_t received; /* their number */

@@ -475,3 +475,22 @@ Test(relay, drain_tells_each_client_at_its_boundary)
     world_until(weir_router_is_drained(world.router));
     world_close();
 }
+
+/* A client knows what it has notified by the pid that it was given at its login; what others have keeps
+ * the pid of their server connection. */
+Test(relay_pool, notifications_of_a_client_have_its_own_pid)
+{
+    struct raw_client listener, other;
+    world_open("pool_size = 2");
+    client_open(&listener);
+    client_open(&other);
+    cr_assert_gt(listener.pid, 4194303, "%u may be that of a process", listener.pid);
+    exchange(&listener, "Q listen news", "C(LISTEN) Z(I)");
+    exchange(&listener, "Q notify news mine", "C(NOTIFY) A(own:news:mine) Z(I)");
+    exchange(&other, "Q notify news theirs", "C(NOTIFY) Z(I)");
+    exchange(&listener, "Q empty", "A(1002:news:theirs) I Z(I)");
+    exchange(&listener, "P - notify news|B -|E|S", "1 2 C(NOTIFY) A(own:news:) Z(I)");
+    client_close(&listener);
+    client_close(&other);
+    world_close();
+}

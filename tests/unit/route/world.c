@@ -336,6 +336,18 @@ static void note_parameter(struct raw_client *client, const uint8_t *body)
     free(text);
 }
 
+/* Its own, or somebody's. */
+static void note_notification(struct raw_client *client, const uint8_t *body)
+{
+    uint32_t pid = weir_get_u32(body);
+    const char *channel = (const char *)body + 4;
+    char who[16];
+    snprintf(who, sizeof(who), pid == client->pid ? "own" : "%u", pid);
+    char *text = weir_format("%s:%s:%s", who, channel, channel + strlen(channel) + 1);
+    note(client, "A(", text, strlen(text));
+    free(text);
+}
+
 static void note_message(struct raw_client *client, char type, const uint8_t *body, size_t length)
 {
     switch (type) {
@@ -363,6 +375,9 @@ static void note_message(struct raw_client *client, char type, const uint8_t *bo
         client->key_length = length - 4;
         cr_assert_leq(client->key_length, sizeof(client->key));
         memcpy(client->key, body + 4, client->key_length);
+        break;
+    case 'A':
+        note_notification(client, body);
         break;
     case 'R':
         break;

@@ -82,7 +82,8 @@ void client_send(struct raw_client *client, const char *messages);
 
 /* Waits for `ready` ReadyForQuery messages or the end and then for what else comes at once. What
  * came is compared in short, blanks between: the type; D(text), C(tag), E(sqlstate) or
- * FATAL(sqlstate), Z(status), d(data), S(name=value); "EOF" at the end. */
+ * FATAL(sqlstate), Z(status), d(data), S(name=value), A(pid:channel:payload) with "own" for the
+ * client's own pid; "EOF" at the end. */
 void client_expect(struct raw_client *client, int ready, const char *transcript);
 /* Sends and expects as many ReadyForQuery as the transcript has. */
 void exchange(struct raw_client *client, const char *messages, const char *transcript);

@@ -1,0 +1,64 @@
+"""LISTEN and NOTIFY: what comes, in which order, and how a client knows its own."""
+import select
+import time
+
+import psycopg2
+import psycopg2.extensions
+
+from support import pool
+
+
+class Ear:
+    """What a psycopg 3 connection has been told: (channel, payload, "own" or the pid)."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.heard = []
+        connection.add_notify_handler(lambda note: self.note(note.channel, note.payload, note.pid))
+
+    def note(self, channel, payload, pid):
+        own = pid == self.connection.info.backend_pid
+        self.heard.append((channel, payload, "own" if own else pid))
+
+    def wait(self, count, seconds=10):
+        """The first `count`, which are forgotten."""
+        pgconn = self.connection.pgconn
+        limit = time.monotonic() + seconds
+        while len(self.heard) < count and time.monotonic() < limit:
+            select.select([pgconn.socket], [], [], 0.2)
+            pgconn.consume_input()
+            while note := pgconn.notifies():
+                self.note(note.relname.decode(), note.extra.decode(), note.be_pid)
+        assert len(self.heard) >= count, f"{len(self.heard)} of {count} came: {self.heard[-20:]}"
+        taken, self.heard = self.heard[:count], self.heard[count:]
+        return taken
+
+
+@pool(pool_size=3)
+def test_own_notifications_have_the_own_pid(env):
+    """A client compares with the pid of its BackendKeyData (psycopg, asyncpg, pgx, JDBC): what it has
+    notified itself has that pid, what others have has not."""
+    listener, other = env.connect(), env.connect()
+    ear = Ear(listener)
+    listener.execute("listen news")
+    listener.execute("notify news, 'mine'")
+    assert ear.wait(1) == [("news", "mine", "own")]
+    other.execute("notify news, 'theirs'")
+    (channel, payload, pid), = ear.wait(1)
+    assert (channel, payload) == ("news", "theirs") and pid != "own", pid
+    with listener.transaction():
+        listener.execute("select pg_notify('news', 'mine too')")
+    assert ear.wait(1) == [("news", "mine too", "own")]
+
+
+@pool(pool_size=3)
+def test_own_notifications_psycopg2(env):
+    connection = psycopg2.connect(**env.parameters())
+    connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)
+    cursor = connection.cursor()
+    cursor.execute("listen news")
+    cursor.execute("notify news, 'mine'")
+    connection.poll()
+    assert [(note.channel, note.payload, note.pid == connection.get_backend_pid()) for note in connection.notifies] == [
+        ("news", "mine", True)]
+    connection.close()
