@@ -21,6 +21,16 @@ static bool send_query(struct server *server, const char *sql, enum reply_purpos
     return sent;
 }
 
+/* The Sync that is to end the batch would commit it, which its client has never asked for: behind an
+ * error it rolls back, as PostgreSQL does when a client leaves. */
+static bool spoil_batch(struct server *server)
+{
+    static const uint8_t describe[] = {'D', 0,   0,   0,   17,  'S', 'p', 'g', 'w',
+                                       'e', 'i', 'r', '.', 'n', 'o', 'n', 'e', 0};
+    server_expect(server, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW, PURPOSE_ROLLBACK, NULL);
+    return weir_stream_send_bytes(&server->base.stream, describe, sizeof(describe));
+}
+
 /* Ends what the client left open: a COPY, a batch without Sync. False: cannot be ended cleanly. */
 static bool close_batch(struct server *server)
 {
@@ -35,6 +45,14 @@ static bool close_batch(struct server *server)
         server->copy = COPY_IN_ENDED;
     }
     bool open = server->pipeline != PIPELINE_IDLE;
+    /* A COPY may begin yet, in which nothing may be asked: then what is there is answered first. */
+    if (sent && server->pipeline == PIPELINE_BATCH && server->replies.count > 0 &&
+        server->copy != COPY_IN_ENDED) {
+        static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+        return weir_stream_send_bytes(&server->base.stream, flush, sizeof(flush));
+    }
+    if (sent && server->pipeline == PIPELINE_BATCH)
+        sent = spoil_batch(server);
     if (sent && open) {
         server->pipeline = PIPELINE_IDLE;
         server_expect(server, REPLY_SYNC, REPLY_SWALLOW, PURPOSE_ROLLBACK, NULL);

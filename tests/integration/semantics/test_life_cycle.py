@@ -162,3 +162,26 @@ def test_idle_in_transaction_time_out_of_the_server(env):
     assert got["C"] == "25P03" or "idle-in-transaction" in got["M"] + got.get("D", ""), got
     for _ in range(4):
         assert other.value("select current_setting('idle_in_transaction_session_timeout')") == "0"
+
+
+@pool(pool_size=1, auth="trust")
+def test_a_batch_without_sync_is_not_committed(env):
+    """A client that leaves before its Sync has committed nothing, whether it says goodbye or not."""
+    env.admin().execute("create table unsynced (n int)")
+    watcher = env.raw()
+    for goodbye in (b"", wire.terminate()):
+        for behind in (b"", wire.message("H")):
+            client = env.raw()
+            client.send(wire.parse("insert into unsynced values (1)") + wire.bind() + wire.execute() + behind + goodbye)
+            if behind and not goodbye:
+                client.read_until("C")
+            client.close()
+            time.sleep(0.2)
+            assert watcher.value("select count(*) from unsynced") == "0", (goodbye, behind)
+    # What was synced before stays.
+    client = env.raw()
+    client.send(wire.batch("insert into unsynced values (2)") + wire.parse("insert into unsynced values (3)") + wire.bind()
+                + wire.execute())
+    client.close()
+    time.sleep(0.2)
+    assert watcher.query("select n from unsynced").rows == [("2",)]
