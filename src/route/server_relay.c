@@ -421,9 +421,11 @@ static enum step take_notification(struct server *server, const uint8_t *message
     enum { HEAD = WEIR_WIRE_HEADER + 4 };
     if (total < HEAD + 2)
         return broken(server, "malformed NotificationResponse", 'A');
-    if (is_ours(server))
+    /* Also while a question of ours is being answered: nobody will say it again. */
+    if (server->phase != SERVER_BOUND || server->client == NULL ||
+        server->client->base.state == WEIR_CLIENT_GREETING)
         return STEP_MORE;
-    if (server->client == NULL || weir_get_u32(message + WEIR_WIRE_HEADER) != server->base.pid) {
+    if (weir_get_u32(message + WEIR_WIRE_HEADER) != server->base.pid) {
         forward(server, message, total);
         return STEP_MORE;
     }

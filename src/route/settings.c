@@ -180,6 +180,7 @@ bool settings_sync(struct server *server, struct client *client)
         /* Values that hold by themselves. */
         weir_buffer_clear(&out);
         settings_take(&server->settings, weir_profile_ref(wanted));
+        server->tell_parameters = false; /* or the next client would be told of its own */
         return false;
     }
     weir_write_u8(&writer, 0);

@@ -62,3 +62,18 @@ def test_own_notifications_psycopg2(env):
     assert [(note.channel, note.payload, note.pid == connection.get_backend_pid()) for note in connection.notifies] == [
         ("news", "mine", True)]
     connection.close()
+
+
+@pool(pool_size=2, auth="trust")
+def test_notifications_that_come_while_pgweir_asks_arrive(env):
+    """A LISTEN is followed by a question of pgweir's: what comes at that moment is not lost."""
+    sender = env.raw()
+    sender.query("notify warm")
+    for number in range(30):
+        listener = env.raw()
+        assert listener.query(f"listen channel_{number}").error is None
+        assert sender.query(f"notify channel_{number}, 'now'").error is None
+        arrived = listener.read_until("A")[-1]
+        assert b"now" in arrived.body, arrived
+        listener.query("unlisten *")
+        listener.close()
