@@ -240,10 +240,10 @@ class Run:
         self.other("fuzz", 240)
 
     def scenario(self):
-        self.other("scenario", 300)
+        self.other("scenario", 900)
 
     def integration(self):
-        self.other("integration", 420)
+        self.other("integration", 1200)
 
     def bench(self):
         self.other("bench", 180, "--smoke")
