@@ -144,6 +144,7 @@ class Pgweir:
         settings = common_settings(port, users, options)
         settings["pool_size"] = options.servers
         settings["max_overflow"] = 0
+        settings["core_dumps"] = "on"  # or no tracer may attach
         settings["http_listen"] = options.http
         if not options.warm:
             # Asked for all at once, as the longest loop turn is what is looked for.
