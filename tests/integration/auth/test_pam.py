@@ -204,7 +204,7 @@ def test_modules_that_hang_and_crash(env):
             began = time.monotonic()
             assert busy.value("select 1") == "1"
             slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 1.5, slowest  # blocked, it would be all of 3 s
+        assert slowest < 0.5, slowest
         assert outcome(daemon.port, "bob", SECRET, "matrix") == "in"
         for each in hanging:
             each.join(30)
