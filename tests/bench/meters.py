@@ -103,6 +103,23 @@ class Callgrind:
     def dump_path(self):
         return f"{self.work}/callgrind.{self.pid}.{self.dumps}"
 
+    def inclusive(self, function):
+        """(instructions, calls) of a function with all that it called, of the last dump."""
+        text = subprocess.run(
+            ["callgrind_annotate", "--inclusive=yes", "--tree=caller", "--threshold=100",
+             "--auto=no", self.dump_path()],
+            check=False,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for block in text.split("\n\n"):
+            found = re.search(rf"^ *([\d,]+) \([^)]*\) +\* .*:{function} ", block, re.M)
+            if found:
+                calls = re.findall(r" \(([\d,]+)x\) ", block)
+                return tuple(sum(int(number.replace(",", "")) for number in numbers)
+                             for numbers in (found.groups(), calls))
+        raise BenchError(f"callgrind saw no {function}")
+
     def hot_spots(self, count):
         """The functions that took most, of the last dump: [(share in percent, name)]."""
         text = subprocess.run(

@@ -43,7 +43,7 @@ UNITS = {
     "scrape p99": "p99 of traffic, to that alone",
     "scrape cpu": "us CPU/scrape",
     "scrape syscalls": "system calls/scrape",
-    "scrape instructions": "user instructions/scrape",
+    "scrape instructions": "user instructions/scrape, or page",
 }
 
 
