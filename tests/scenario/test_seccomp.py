@@ -78,11 +78,11 @@ class Stage:
             daemon.refused("alice", database, "geheim")
         with daemon.client(secret="geheim") as one, daemon.client(secret="geheim") as two, \
                 daemon.client(secret="geheim") as three:
-            assert len(one.value("select repeat('x', 3000000)")) == 3000000
+            assert len(one.value("select repeat('x', 600000)")) == 600000
             assert one.query("create temp table t (a text)").status == "I"
             one.send(wire.query("copy t from stdin"))
             one.expect("G")
-            for _ in range(50):
+            for _ in range(10):
                 one.send(wire.copy_data("y" * 60000 + "\n"))
             assert wire.Result(one.ask(wire.copy_done()).messages).status == "I"
             assert one.prepared("select $1::text", ["value"], "named").value == "value"
@@ -96,7 +96,7 @@ class Stage:
             two.query("select pg_sleep(0.1)")
             two.reset()  # in a transaction
         with contextlib.ExitStack() as many:
-            clients = [many.enter_context(daemon.connect()) for _ in range(100)]
+            clients = [many.enter_context(daemon.connect()) for _ in range(20)]
             for client in clients:
                 client.send(wire.startup({"user": "alice", "database": "db"}))
         with daemon.client("boss", "pgweir", "geheim") as console:
@@ -137,7 +137,7 @@ systemctl start pgweir.service || { systemctl status pgweir.service; exit 1; }
 pid=$(show MainPID)
 say seccomp "$(sed -n 's/^Seccomp:[[:space:]]*//p' /proc/$pid/status)"
 touch "$out/ready"
-for _ in $(seq 900); do
+for _ in $(seq 2000); do
     [ -e "$out/done" ] && break
     if [ -e "$out/reload" ]; then rm "$out/reload"; systemctl reload pgweir.service || true; fi
     sleep 0.1
@@ -174,7 +174,7 @@ def plain_build():
     return os.path.join(plain, "src", "daemon", "pgweir")
 
 
-@timeout(180)
+@timeout(280)
 @cases(as_it_is=("", True), without_accept4=("SystemCallFilter=~accept4\n", False))
 def test_under_the_filter_of_the_unit(more, survives):
     """The second case shows that the first one could fail."""
@@ -212,7 +212,7 @@ def test_under_the_filter_of_the_unit(more, survives):
 
         playing = in_background(play)
         result, said = manager.run(folder, PREPARE.replace("{folder}", folder),
-                                   INSIDE.replace("{folder}", folder), 170)
+                                   INSIDE.replace("{folder}", folder), 270)
         whole = (result, said)
         if survives:
             playing()
@@ -252,7 +252,7 @@ def allowed_calls():
     return allowed
 
 
-@timeout(120)
+@timeout(240)
 def test_no_other_calls_are_made():
     """The same where no service manager can be run: all calls of a whole life, from its execve on."""
     if shutil.which("strace") is None:
