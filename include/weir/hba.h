@@ -76,6 +76,9 @@ bool weir_hba_asks_outside(const struct weir_hba *hba);
 /* The first of those by which a password may come over the network without TLS, unless TLS is demanded
  * of all clients; NULL: none. */
 const struct weir_hba_rule *weir_hba_exposing_rule(const struct weir_hba *hba);
+/* The first with a password of its own (ldapbindpasswd) in a file that everybody may read or write, as its
+ * mode is now; NULL: none. */
+const struct weir_hba_rule *weir_hba_exposed_rule(const struct weir_hba *hba);
 /* The first rule that looks at the client's certificate, that has a host name, and that goes by who is a
  * member of a role; NULL: none. */
 const struct weir_hba_rule *weir_hba_certificate_rule(const struct weir_hba *hba);

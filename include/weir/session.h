@@ -119,9 +119,9 @@ void weir_client_admitted(struct weir_client *client, const struct weir_admissio
 void weir_client_recheck(struct weir_client *client, const char *secret);
 /* And after a failure whose answer had to wait: it is refused. */
 void weir_client_answer_failure(struct weir_client *client);
-/* And after a judge: its password was found right. A wrong one is refused by weir_client_refuse_login. The
- * client may be closed afterwards. */
-void weir_client_judged(struct weir_client *client);
+/* And after a judge: whether its password was found right. A wrong one is a failed proof, told by
+ * login->refusal and login->refusal_text if that is set. The client may be closed afterwards. */
+void weir_client_judged(struct weir_client *client, bool right);
 /* Offers TLS to it, unless it comes by a Unix socket; right after opening. `tls` must outlive the
  * login. */
 void weir_client_offer_tls(struct weir_client *client, const struct weir_client_tls *tls);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ldap_url.h"
 #include "rules.h"
@@ -312,4 +313,22 @@ bool weir_hba_asks_outside(const struct weir_hba *hba)
         if (hba->items[i].rule.outside != NULL)
             return true;
     return false;
+}
+
+static bool is_exposed(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+           (status.st_mode & (S_IROTH | S_IWOTH)) != 0;
+}
+
+const struct weir_hba_rule *weir_hba_exposed_rule(const struct weir_hba *hba)
+{
+    for (size_t i = 0; i < hba->count; i++) {
+        const struct weir_hba_rule *rule = &hba->items[i].rule;
+        if (rule->outside != NULL && is_given(rule->outside, "ldapbindpasswd") &&
+            is_exposed(rule->file))
+            return rule;
+    }
+    return NULL;
 }

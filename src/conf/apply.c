@@ -461,22 +461,41 @@ static void check_lookup(const struct weir_conf *conf, const struct weir_databas
                               "logged in; set auth_dbname");
 }
 
+static void complain_of_exposure(struct weir_apply *apply, const char *where, const char *owner)
+{
+    int length = (int)(strrchr(where, ':') - where);
+    weir_messages_problem(apply->messages, where, owner,
+                          "has a password, and everybody may read or write the file: "
+                          "chmod o= %.*s (or set refuse_readable_secrets = off)",
+                          length, where);
+}
+
+static bool has_exposed_secret(const struct weir_entry *entry)
+{
+    const struct weir_setting *setting = weir_setting_find(entry->name);
+    bool global = strcmp(entry->section, "pgweir") == 0 || strcmp(entry->section, "pgbouncer") == 0;
+    return entry->exposed && global && setting != NULL &&
+           weir_setting_has_secret(setting, entry->value);
+}
+
 /* One line of it is enough to say. A file that is translated only need not be safe. */
 static void check_exposure(struct weir_apply *apply, const struct weir_entries *entries)
 {
     const struct weir_conf *conf = apply->conf;
     if (!conf->refuse_readable_secrets || entries->with_layout)
         return;
+    for (size_t i = 0; i < entries->count; i++) {
+        if (!has_exposed_secret(&entries->items[i]))
+            continue;
+        complain_of_exposure(apply, entries->items[i].where, entries->items[i].name);
+        return;
+    }
     for (size_t i = 0; i < conf->database_count; i++) {
         const struct weir_database *database = &conf->databases[i];
         if (!database->exposed || database->password == NULL)
             continue;
         char *owner = weir_format("database %s", database->name);
-        int length = (int)(strrchr(database->where, ':') - database->where);
-        weir_messages_problem(apply->messages, database->where, owner,
-                              "has a password, and everybody may read or write the file: "
-                              "chmod o= %.*s (or set refuse_readable_secrets = off)",
-                              length, database->where);
+        complain_of_exposure(apply, database->where, owner);
         free(owner);
         return;
     }

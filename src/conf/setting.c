@@ -339,15 +339,19 @@ char *weir_setting_show(const struct weir_setting *setting, const void *fields)
     return weir_strdup(*(char *const *)field);
 }
 
+#define SECRET_WORD "ldapbindpasswd"
+
 /* Quotes may stand anywhere in a word: what would be found without them is a password as well. */
-static bool is_hidden_in(const char *text, const char *word)
+bool weir_setting_has_secret(const struct weir_setting *setting, const char *text)
 {
+    if (weir_setting_id(setting) != WEIR_SETTING_ID_auth_ldap_options)
+        return false;
     char *bare = weir_strdup(text), *to = bare;
     for (const char *at = text; *at != '\0'; at++)
         if (*at != '"')
             *to++ = *at;
     *to = '\0';
-    bool found = strstr(bare, word) != NULL;
+    bool found = strstr(bare, SECRET_WORD) != NULL;
     weir_wipe(bare, strlen(bare));
     free(bare);
     return found;
@@ -355,14 +359,13 @@ static bool is_hidden_in(const char *text, const char *word)
 
 char *weir_setting_show_public(const struct weir_setting *setting, const void *fields)
 {
-    static const char word[] = "ldapbindpasswd";
     char *value = weir_setting_show(setting, fields);
-    if (weir_setting_id(setting) != WEIR_SETTING_ID_auth_ldap_options || !is_hidden_in(value, word))
+    if (!weir_setting_has_secret(setting, value))
         return value;
     /* What follows is left out, too: where the password ends is not known here. */
-    const char *at = strstr(value, word);
+    const char *at = strstr(value, SECRET_WORD);
     char *before = weir_strndup(value, at != NULL ? (size_t)(at - value) : 0);
-    char *shown = weir_format("%s%s***", before, at != NULL ? "ldapbindpasswd=" : "");
+    char *shown = weir_format("%s%s***", before, at != NULL ? SECRET_WORD "=" : "");
     free(before);
     weir_wipe(value, strlen(value));
     free(value);

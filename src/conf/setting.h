@@ -118,6 +118,8 @@ const char *weir_setting_nearest(const char *name, unsigned int scope);
 char *weir_setting_set(const struct weir_setting *setting, void *fields, const char *text);
 /* The field as it would be written, in fresh memory. */
 char *weir_setting_show(const struct weir_setting *setting, const void *fields);
+/* A value of this setting has a password in it. */
+bool weir_setting_has_secret(const struct weir_setting *setting, const char *value);
 /* The same for everybody's eyes: without passwords. */
 char *weir_setting_show_public(const struct weir_setting *setting, const void *fields);
 /* Copies the field without copying strings: both then share them. */

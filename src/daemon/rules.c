@@ -64,6 +64,14 @@ static char *find_missing(const struct weir_conf *conf, const struct weir_hba *r
         return weir_format(
             "%s:%zu: members of roles can be looked up only with the setting auth_user", rule->file,
             rule->line);
+    rule = conf->refuse_readable_secrets && conf->auth_type == WEIR_AUTH_TYPE_HBA
+               ? weir_hba_exposed_rule(rules)
+               : NULL;
+    if (rule != NULL)
+        return weir_format(
+            "%s:%zu: ldapbindpasswd stands there, and everybody may read or write the "
+            "file: chmod o= %s (or set refuse_readable_secrets = off)",
+            rule->file, rule->line, rule->file);
     return NULL;
 }
 

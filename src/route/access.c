@@ -345,11 +345,13 @@ static void refuse_certificate(struct client *client, enum weir_hba_method metho
 {
     bool password =
         method == WEIR_HBA_PASSWORD || method == WEIR_HBA_MD5 || method == WEIR_HBA_SCRAM;
-    char *text = weir_format("%s authentication failed for user \"%s\"",
-                             password                   ? "password"
-                             : method == WEIR_HBA_TRUST ? "\"trust\""
-                                                        : "certificate",
-                             client->base.login->user);
+    const char *name = password                   ? "password"
+                       : method == WEIR_HBA_TRUST ? "\"trust\""
+                       : method == WEIR_HBA_PAM   ? "PAM"
+                       : method == WEIR_HBA_LDAP  ? "LDAP"
+                                                  : "certificate";
+    char *text =
+        weir_format("%s authentication failed for user \"%s\"", name, client->base.login->user);
     weir_client_refuse_login(
         &client->base, password ? WEIR_REASON_CERTIFICATE_MISMATCH : WEIR_REASON_CERTIFICATE_NAME,
         text, NULL, NULL);

@@ -15,14 +15,29 @@ struct verdict {
     char *problem; /* for the log, or NULL */
 };
 
+static char *make_text(const struct verdict *verdict)
+{
+    const char *name = strcmp(verdict->outside->method, "pam") == 0 ? "PAM" : "LDAP";
+    return weir_format("%s authentication failed for user \"%s\"", name,
+                       verdict->client->base.login->user);
+}
+
+/* Nobody has found the password wrong. */
 static void refuse(struct verdict *verdict, enum weir_reason reason)
 {
-    struct weir_client *base = &verdict->client->base;
-    const char *name = strcmp(verdict->outside->method, "pam") == 0 ? "PAM" : "LDAP";
-    char *text = weir_format("%s authentication failed for user \"%s\"", name, base->login->user);
-    weir_client_refuse_login(base, reason, reason == WEIR_REASON_OUTSIDE_LOST ? NULL : text, NULL,
-                             NULL);
+    char *text = reason == WEIR_REASON_OUTSIDE_LOST ? NULL : make_text(verdict);
+    weir_client_refuse_login(&verdict->client->base, reason, text, NULL, NULL);
     free(text);
+}
+
+/* A failed proof like any other: who has had many is answered later. */
+static void fail(const struct verdict *verdict)
+{
+    struct weir_client_login *login = verdict->client->base.login;
+    free(login->refusal_text);
+    login->refusal = WEIR_REASON_OUTSIDE_REFUSED;
+    login->refusal_text = make_text(verdict);
+    weir_client_judged(&verdict->client->base, false);
 }
 
 static void done(struct weir_verification *base, enum weir_verdict result, const char *text)
@@ -33,10 +48,10 @@ static void done(struct weir_verification *base, enum weir_verdict result, const
     case WEIR_VERDICT_YES:
         verdict->right = true;
         weir_log_debug(NULL, "verify", "%s", text);
-        weir_client_judged(&verdict->client->base);
+        weir_client_judged(&verdict->client->base, true);
         break;
     case WEIR_VERDICT_NO:
-        refuse(verdict, WEIR_REASON_OUTSIDE_REFUSED);
+        fail(verdict);
         break;
     case WEIR_VERDICT_TROUBLE:
         weir_log_warning(NULL, "verify", "%s", text);

@@ -282,7 +282,12 @@ static void on_slice(struct ev_loop *ev, ev_timer *timer, int events)
 
 void weir_client_answer_failure(struct weir_client *client)
 {
-    char *text = weir_format("password authentication failed for user \"%s\"", client->login->user);
+    const struct weir_client_login *login = client->login;
+    if (login->refusal_text != NULL) {
+        weir_client_refuse_login(client, login->refusal, login->refusal_text, NULL, NULL);
+        return;
+    }
+    char *text = weir_format("password authentication failed for user \"%s\"", login->user);
     weir_client_refuse_login(client, WEIR_REASON_AUTH_FAILED, text, NULL, NULL);
     free(text);
 }
@@ -493,11 +498,11 @@ void weir_client_recheck(struct weir_client *client, const char *secret)
     advance(client, result, &out);
 }
 
-void weir_client_judged(struct weir_client *client)
+void weir_client_judged(struct weir_client *client, bool right)
 {
     weir_require(client->state == WEIR_CLIENT_LOOKUP);
     struct weir_buffer out = {0};
-    advance(client, weir_client_proof_judged(client->login->proof, true), &out);
+    advance(client, weir_client_proof_judged(client->login->proof, right), &out);
 }
 
 static void on_login_event(struct weir_stream *stream, unsigned events)

@@ -43,8 +43,10 @@ int main(int argc, char **argv)
             stderr);
         return 2;
     }
-    /* No memory with passwords becomes a file, and no check goes on when nobody waits for it. */
+    /* No memory with passwords becomes a file, or is there for others to look at, and no check goes on when
+     * nobody waits for it. */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     outlast_signals();
     return serve(STDIN_FILENO);

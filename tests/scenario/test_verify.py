@@ -114,7 +114,7 @@ def test_what_the_worker_is_asked():
     rules = ('host db alice 127.0.0.1/32 pam pamservice="two words"\n'
              'host db all all ldap ldapurl="ldaps://a:7/dc=x,dc=y?mail?one" ldapbindpasswd=SECRETWORD\n'
              "local all all ldap ldapserver=\"a b\" ldapprefix=x= ldapsuffix=\",y\"\n")
-    with judged(rules=rules, unix_socket_dir=folder, auth_worker_timeout="7s") as daemon:
+    with judged(rules=rules, unix_socket_dir=folder, auth_worker_timeout="7s", refuse_readable_secrets="off") as daemon:
         daemon.client(secret=SECRET).close()
         daemon.client("bob", secret=SECRET).close()
         wire.Client(daemon.port, folder).login("J\u00f6rg *)", secret=SECRET).close()
@@ -182,7 +182,7 @@ def test_tls_is_asked_for():
 @cases(hang=("hang", "took longer than auth_worker_timeout"), die=("die", "was ended by signal 11"),
        exit=("exit", "has ended with status 3"), deaf=("deaf", "does not end"), nonsense=("nonsense", "broke the protocol"))
 def test_one_login_is_lost(user, why):
-    with judged(auth_workers=1, auth_worker_timeout="500ms") as daemon:
+    with judged(auth_workers=1, auth_worker_timeout="3s" if user == "hang" else "20s") as daemon:
         daemon.client(secret=SECRET).close()
         before = workers(daemon)
         assert daemon.refused(user, secret=SECRET) == {
@@ -195,10 +195,10 @@ def test_one_login_is_lost(user, why):
 
 def test_queries_go_on_while_logins_hang():
     """Two workers, both hanging, and a queue behind them; a client that is in notices nothing."""
-    with judged(auth_worker_timeout="1s") as daemon, contextlib.ExitStack() as stack:
+    with judged(auth_worker_timeout="3s") as daemon, contextlib.ExitStack() as stack:
         busy = stack.enter_context(daemon.client(secret=SECRET))
         hanging = [stack.enter_context(offer(begin(daemon, "hang"))) for _ in range(4)]
-        wait_asked(daemon, 3)
+        wait_asked(daemon, 3)  # alice, and the two that two workers hold
         longest, count, limit = 0.0, 0, time.monotonic() + 1.5
         while time.monotonic() < limit:
             began = time.monotonic()
@@ -228,9 +228,9 @@ def test_in_order():
     users = [f"late{number}" for number in range(5)]
     with judged(auth_workers=1) as daemon, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(begin(daemon, user)) for user in users]
-        for client in clients:
+        for number, client in enumerate(clients):
             offer(client)
-            time.sleep(0.02)
+            process.wait_until(lambda: daemon.counters()["verify_asked"] == number + 1, "it is in the queue")
         for client, user in zip(clients, users):
             client.finish_login(user)
         assert [question["user"] for question in asked(daemon)] == users
@@ -288,6 +288,39 @@ def test_nobody_waits_longer_than_the_login_may_take():
         client.close()
         daemon.wait_log("is killed: the password check took longer", 10)
         assert asked(daemon)[0]["limit"] == 1000
+
+
+# --- who guesses -----------------------------------------------------------------------------------
+
+
+def timed(function, *arguments, **more):
+    began = time.monotonic()
+    return function(*arguments, **more), time.monotonic() - began
+
+
+@timeout(60)
+def test_who_guesses_waits():
+    """Wrong passwords are failures like any others: after three the answers are held back. They keep
+    PostgreSQL's words, and nobody else waits."""
+    with judged(auth_failure_delay="2s", auth_failure_delay_max="2s") as daemon:
+        took = []
+        for _ in range(5):
+            refused, seconds = timed(daemon.refused, secret="wrong")
+            assert (refused["C"], refused["M"]) == ("28000", 'PAM authentication failed for user "alice"')
+            took.append(seconds)
+        assert took[0] < 1.5 and min(took[3:]) > 1.8, took
+        assert daemon.counters()["login_delays"] == 2
+        assert daemon.read_log().count("reason=outside_refused") == 5
+        client, seconds = timed(daemon.client, "bob", secret=SECRET)
+        client.close()
+        assert seconds < 1.5, seconds
+        # What is not the client's fault is no failure of his.
+        for _ in range(6):
+            refused, seconds = timed(daemon.refused, "trouble", secret=SECRET)
+            assert refused["C"] == "28000" and seconds < 1.5, seconds
+        # The right one comes in.
+        with daemon.client(secret=SECRET) as client:
+            assert client.value("select 1") == "select 1"
 
 
 # --- credentials for the server ---------------------------------------------------------------------
@@ -367,6 +400,25 @@ def test_a_bad_auth_type(auth_type, settings, problem):
         for arguments in (["--check", daemon.ini], [daemon.ini]):
             status, output = pgweir.run(*arguments)
             assert status == 1 and problem in output, output
+
+
+def test_a_file_of_rules_with_a_password_is_guarded():
+    rules = "host all all all ldap ldapserver=h ldapbasedn=x ldapbindpasswd=SECRETWORD\n"
+    with Scripted() as server:
+        daemon = make(server, rules, start=False)
+        path = daemon.settings["auth_hba_file"]
+        for mode, expected in ((0o644, 1), (0o602, 1), (0o640, 0)):
+            os.chmod(path, mode)
+            if daemon.identity:
+                os.chown(path, daemon.identity["user"], daemon.identity["group"])
+            status, output = pgweir.run("--check", daemon.ini)
+            assert status == expected and (f"{path}:1: ldapbindpasswd stands there" in output) == bool(expected), output
+            assert "SECRETWORD" not in output, output
+        os.chmod(path, 0o644)
+        daemon.settings["refuse_readable_secrets"] = "off"
+        daemon.write()
+        status, output = pgweir.run("--check", daemon.ini)
+        assert status == 0, output
 
 
 def reload(daemon, rules):

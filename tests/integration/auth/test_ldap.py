@@ -155,6 +155,13 @@ def make_roles(server, names):
         server.sql('create role "%s" login' % name.replace('"', '""'))
 
 
+def guard(daemon, path):
+    """There are passwords in it."""
+    os.chmod(path, 0o600)
+    if daemon.identity:
+        os.chown(path, daemon.identity["user"], daemon.identity["group"])
+
+
 def start_daemon(stack, directory, backend, rules=None, **settings):
     if rules is not None:
         settings["auth_type"] = "hba"
@@ -165,6 +172,7 @@ def start_daemon(stack, directory, backend, rules=None, **settings):
         daemon.settings["auth_hba_file"] = os.path.join(daemon.folder, "hba")
         with open(daemon.settings["auth_hba_file"], "w", encoding="utf-8") as file:
             file.write(rules)
+        guard(daemon, daemon.settings["auth_hba_file"])
     daemon.write()
     daemon.start()
     return stack.enter_context(daemon)
@@ -232,6 +240,7 @@ def judge_lines(reference, daemon, lines):
     text = "".join(f"host all all all {line}\n" for line in lines)
     with open(daemon.settings["auth_hba_file"], "w", encoding="ascii") as file:
         file.write("local all postgres trust\n" + text)
+    guard(daemon, daemon.settings["auth_hba_file"])
     reference.hba(text, reload=False)
     theirs = {int(number) for number, in reference.sql(
         "select line_number from pg_hba_file_rules where error is not null")}

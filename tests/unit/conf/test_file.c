@@ -282,3 +282,38 @@ Test(file, with_a_password_for_everybody_is_refused)
         }
     }
 }
+
+Test(file, with_a_password_for_ldap_for_everybody_is_refused)
+{
+    static const struct {
+        const char *options;
+        mode_t mode;
+        bool good;
+    } cases[] = {
+        {"ldapserver=h ldapprefix=x", 0644, true},
+        {"ldapserver=h ldapbasedn=x ldapbindpasswd=geheim", 0640, true},
+        {"ldapserver=h ldapbasedn=x ldapbindpasswd=geheim", 0644, false},
+        {"ldapserver=h ldapbasedn=x \"ldapbind\"passwd=geheim", 0602, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int off = 0; off < 2; off++) {
+            char text[256];
+            snprintf(
+                text, sizeof(text),
+                "[pgweir]\nauth_type = ldap\nauth_ldap_options = %s\n%s\n[databases]\nd = host=h\n",
+                cases[i].options, off ? "refuse_readable_secrets = off" : "");
+            write_file("main.ini", text);
+            cr_assert_eq(chmod(path_of("main.ini"), cases[i].mode), 0);
+            struct parsed parsed = read_main();
+            cr_assert_eq(parsed.conf != NULL, cases[i].good || off, "%s %o", cases[i].options,
+                         (unsigned)cases[i].mode);
+            if (parsed.conf == NULL) {
+                cr_assert_not_null(
+                    strstr(parsed.problems, "main.ini:3: auth_ldap_options: has a password"), "%s",
+                    parsed.problems);
+                cr_assert_null(strstr(parsed.problems, "geheim"));
+            }
+            release(&parsed);
+        }
+    }
+}
