@@ -89,6 +89,7 @@ struct weir_pool_settings {
     enum weir_state_policy state_listen, state_prepare, state_advisory_lock, state_held_cursor,
         state_temporary, state_seed, state_load;
     enum weir_sequence_policy state_sequence;
+    bool listen_hub;
     const char *auth_user; /* "": users are not looked up in a database */
     const char *auth_query;
     const char *auth_dbname; /* "": the server database of the line asked for */

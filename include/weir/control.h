@@ -1,5 +1,5 @@
 /* Work that pgweir itself has with a database, by libpq on the loop: looking up a user's secret
- * (auth_query), and whether he is a member of a role.
+ * (auth_query), whether he is a member of a role, and listening to channels for clients (listen_hub).
  *
  * At most WEIR_CONTROL_CONNECTIONS connections per (hosts, database, auth_user), kept for a minute
  * after their last use; they count for no limit of the pools. Nothing that a client sends reaches
@@ -82,6 +82,46 @@ void weir_control_ask_member(struct weir_control *control, const struct weir_loo
                              const char *user, const char *role, struct weir_lookup *lookup);
 /* No answer will come. Safe whether asked or not. */
 void weir_lookup_cancel(struct weir_lookup *lookup);
+
+/* --- listening ------------------------------------------------------------------------- */
+
+/* Some pool may listen for its clients (listen_hub). */
+bool weir_listen_is_configured(const struct weir_conf *conf);
+/* Where and as whom a pool of `line` whose servers are asked for `database` as `user` listens: as that
+ * user, or, when libpq has no password of his, as auth_user. Cleared as any lookup target. */
+void weir_listen_target_make(const struct weir_conf *conf, const struct weir_user_file *users,
+                             const struct weir_database *line, const char *database,
+                             const char *user, struct weir_lookup_target *target);
+
+/* One connection that listens to channels. Each function is called from the loop, never from inside a
+ * call of the owner's; after `lost` only weir_listen_close may be called, from there as well. None of
+ * the others may close it. */
+struct weir_listen_ops {
+    /* It is logged in and ready. */
+    void (*ready)(void *context, uint32_t backend_pid);
+    void (*notified)(void *context, uint32_t backend_pid, const char *channel, const char *payload);
+    /* All that was asked up to `request` has been carried out, and everything that was notified and
+     * committed before the server began with it has been told. */
+    void (*done)(void *context, uint64_t request);
+    /* It could not be made, or has ended. */
+    void (*lost)(void *context, const char *problem);
+};
+
+struct weir_listen;
+/* Begins to connect. `target` and `encoding` (what the client's side speaks; NULL: the server's choice)
+ * are copied. */
+struct weir_listen *weir_listen_open(struct weir_control *control,
+                                     const struct weir_lookup_target *target, const char *encoding,
+                                     const struct weir_listen_ops *ops, void *context);
+/* NULL is fine. */
+void weir_listen_close(struct weir_listen *listen);
+/* Only once it is ready; each returns its request number, which grow. What is asked while the server
+ * is busy is put together to one question. */
+uint64_t weir_listen_begin(struct weir_listen *listen, const char *channel);
+uint64_t weir_listen_end(struct weir_listen *listen, const char *channel);
+uint64_t weir_listen_ping(struct weir_listen *listen);
+/* Who it logs in as, for messages. */
+const char *weir_listen_user(const struct weir_listen *listen);
 
 /* --- for --check ----------------------------------------------------------------------- */
 

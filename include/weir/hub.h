@@ -95,6 +95,9 @@ struct weir_hub_channel *weir_hub_channel_after(const struct weir_hub_listener *
 bool weir_hub_take(struct weir_hub *hub, const char *channel, const void *bytes, size_t length);
 void weir_hub_mark(struct weir_hub *hub, uint64_t mark);
 
+/* Nothing of it will be handed out. */
+void weir_hub_forget_heard(struct weir_hub *hub);
+
 enum weir_hub_spread {
     WEIR_HUB_DONE, /* all that was heard has been handed out */
     WEIR_HUB_MORE, /* `budget` is used up */

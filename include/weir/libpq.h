@@ -24,6 +24,10 @@
     WEIR_LIBPQ(PQsendQueryParams, send_query, int,                                                 \
                (PGconn *, const char *, int, const Oid *, const char *const *, const int *,        \
                 const int *, int))                                                                 \
+    WEIR_LIBPQ(PQsendQuery, send_text, int, (PGconn *, const char *))                              \
+    WEIR_LIBPQ(PQnotifies, notification, PGnotify *, (PGconn *))                                   \
+    WEIR_LIBPQ(PQbackendPID, backend_pid, int, (const PGconn *))                                   \
+    WEIR_LIBPQ(PQserverVersion, server_version, int, (const PGconn *))                             \
     WEIR_LIBPQ(PQexecParams, query_now, PGresult *,                                                \
                (PGconn *, const char *, int, const Oid *, const char *const *, const int *,        \
                 const int *, int))                                                                 \

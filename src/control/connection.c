@@ -39,9 +39,13 @@ static void fail_connecting(struct connection *connection)
 {
     struct place *place = connection->place;
     char *problem = connection->problem;
+    const char *said = problem != NULL ? problem : "no host to connect to";
     connection->problem = NULL;
     connection_close(connection);
-    control_unreachable(place, problem != NULL ? problem : "no host to connect to");
+    if (place->listen != NULL)
+        listen_unreachable(place->listen, said);
+    else
+        control_unreachable(place, said);
     free(problem);
 }
 
@@ -59,21 +63,23 @@ static void lose(struct connection *connection, bool again, const char *problem)
 
 /* --- watching -------------------------------------------------------------------------- */
 
-static void watch(struct connection *connection, int events)
+void connection_watch(struct connection *connection, int events)
 {
     ev_io_stop(connection->loop->ev, &connection->io);
     ev_io_set(&connection->io, connection->libpq->socket(connection->pg), events);
     ev_io_start(connection->loop->ev, &connection->io);
 }
 
-static void limit_to(struct connection *connection, double seconds)
+void connection_limit_to(struct connection *connection, double seconds)
 {
     ev_timer_stop(connection->loop->ev, &connection->timer);
+    if (seconds <= 0)
+        return;
     ev_timer_set(&connection->timer, seconds, 0.);
     ev_timer_start(connection->loop->ev, &connection->timer);
 }
 
-static double limit_of(const struct connection *connection)
+double connection_limit(const struct connection *connection)
 {
     weir_usec limit = connection->place->timeout;
     return limit > 0 ? (double)limit / 1e6 : LIMIT_DEFAULT;
@@ -83,8 +89,8 @@ static void rest(struct connection *connection)
 {
     connection->state = CONNECTION_IDLE;
     connection->job = NULL;
-    watch(connection, EV_READ);
-    limit_to(connection, KEEP_IDLE);
+    connection_watch(connection, EV_READ);
+    connection_limit_to(connection, KEEP_IDLE);
     control_idle(connection);
 }
 
@@ -101,6 +107,8 @@ static void attempt(struct connection *connection, const char *address)
     struct keywords keywords;
     keywords_make(&keywords, host, address, &place->tls, place->database, place->user,
                   place->password);
+    if (place->listen != NULL)
+        keywords_for_listening(&keywords, place->encoding);
     connection->state = CONNECTION_CONNECTING;
     connection->pg = connection->libpq->connect_start(keywords.names, keywords.values, 0);
     if (connection->pg == NULL) {
@@ -117,9 +125,9 @@ static void attempt(struct connection *connection, const char *address)
     }
     bool last = connection->next_address >= connection->address_count &&
                 connection->hosts_begun >= place->host_count;
-    double limit = limit_of(connection);
-    limit_to(connection, last || limit < ATTEMPT_LIMIT ? limit : ATTEMPT_LIMIT);
-    watch(connection, EV_WRITE);
+    double limit = connection_limit(connection);
+    connection_limit_to(connection, last || limit < ATTEMPT_LIMIT ? limit : ATTEMPT_LIMIT);
+    connection_watch(connection, EV_WRITE);
 }
 
 static void on_resolved(struct weir_resolve_query *query, const struct weir_resolve_result *result)
@@ -154,7 +162,7 @@ static void begin_host(struct connection *connection)
     }
     connection->state = CONNECTION_RESOLVING;
     connection->query.done = on_resolved;
-    limit_to(connection, limit_of(connection));
+    connection_limit_to(connection, connection_limit(connection));
     weir_resolve_start(connection->loop, host, &connection->query);
 }
 
@@ -180,15 +188,18 @@ static void go_on_connecting(struct connection *connection)
     ev_io_stop(connection->loop->ev, &connection->io);
     switch (connection->libpq->connect_poll(connection->pg)) {
     case PGRES_POLLING_READING:
-        watch(connection, EV_READ);
+        connection_watch(connection, EV_READ);
         break;
     case PGRES_POLLING_WRITING:
-        watch(connection, EV_WRITE);
+        connection_watch(connection, EV_WRITE);
         break;
     case PGRES_POLLING_OK:
         connection->place->first_host = connection->host_index;
         (void)connection->libpq->set_nonblocking(connection->pg, 1);
-        rest(connection);
+        if (connection->place->listen != NULL)
+            listen_connected(connection);
+        else
+            rest(connection);
         break;
     default:
         problem_add(&connection->problem, connection->libpq->error_message(connection->pg));
@@ -208,7 +219,7 @@ static bool flush(struct connection *connection)
         lose(connection, true, connection->libpq->error_message(connection->pg));
         return false;
     }
-    watch(connection, left > 0 ? EV_READ | EV_WRITE : EV_READ);
+    connection_watch(connection, left > 0 ? EV_READ | EV_WRITE : EV_READ);
     return true;
 }
 
@@ -219,7 +230,7 @@ void connection_ask(struct connection *connection, struct job *job)
     connection->state = CONNECTION_ASKING;
     connection->job = job;
     connection->answer_there = false;
-    limit_to(connection, limit_of(connection));
+    connection_limit_to(connection, connection_limit(connection));
     ev_io_stop(connection->loop->ev, &connection->io);
     if (connection->libpq->send_query(connection->pg, question->query,
                                       question->role != NULL ? 2 : 1, NULL, values, NULL, NULL,
@@ -286,7 +297,7 @@ static void look_at_idle(struct connection *connection)
         connection->libpq->status(connection->pg) != CONNECTION_OK)
         lose(connection, true, "the server closed an idle connection");
     else
-        watch(connection, EV_READ);
+        connection_watch(connection, EV_READ);
 }
 
 /* --- events ---------------------------------------------------------------------------- */
@@ -305,6 +316,9 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
         break;
     case CONNECTION_ASKING:
         go_on_asking(connection);
+        break;
+    case CONNECTION_LISTENING:
+        listen_readable(connection);
         break;
     }
 }
@@ -329,6 +343,9 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         break;
     case CONNECTION_ASKING:
         lose(connection, false, "the question took too long (server_connect_timeout)");
+        break;
+    case CONNECTION_LISTENING:
+        listen_timed_out(connection);
         break;
     }
 }

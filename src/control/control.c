@@ -114,11 +114,8 @@ static void write_key(struct weir_buffer *key, const struct weir_lookup_target *
     }
 }
 
-static struct place *make_place(struct weir_control *control,
-                                const struct weir_lookup_target *target, struct weir_buffer *key)
+void place_fill(struct place *place, const struct weir_lookup_target *target)
 {
-    struct place *place = weir_alloc(sizeof(*place));
-    place->control = control;
     place->hosts = weir_alloc(target->host_count * sizeof(*place->hosts));
     place->host_count = target->host_count;
     for (size_t i = 0; i < target->host_count; i++) {
@@ -134,6 +131,14 @@ static struct place *make_place(struct weir_control *control,
         place->tls.values[i] = weir_strdup(target->tls.values[i]);
     weir_list_init(&place->waiting);
     weir_list_init(&place->links);
+}
+
+static struct place *make_place(struct weir_control *control,
+                                const struct weir_lookup_target *target, struct weir_buffer *key)
+{
+    struct place *place = weir_alloc(sizeof(*place));
+    place->control = control;
+    place_fill(place, target);
     place->key_length = weir_buffer_length(key);
     place->key = weir_alloc(place->key_length);
     memcpy(place->key, weir_buffer_bytes(key), place->key_length);
@@ -141,22 +146,27 @@ static struct place *make_place(struct weir_control *control,
     return place;
 }
 
-static void free_place(struct place *place)
+void place_clear(struct place *place)
 {
-    HASH_DEL(place->control->places, place);
     for (size_t i = 0; i < place->host_count; i++) {
         free(place->hosts[i].host);
         free(place->hosts[i].name);
     }
     for (int i = 0; i < place->tls.count; i++)
         free((char *)(uintptr_t)place->tls.values[i]);
-    weir_wipe(place->key, place->key_length);
-    free(place->key);
     free(place->hosts);
     free(place->database);
     free(place->user);
     weir_free_secret(place->password);
     free(place->last_problem);
+}
+
+static void free_place(struct place *place)
+{
+    HASH_DEL(place->control->places, place);
+    place_clear(place);
+    weir_wipe(place->key, place->key_length);
+    free(place->key);
     free(place);
 }
 
@@ -338,10 +348,20 @@ static void unload(struct weir_control *control)
     }
 }
 
+struct weir_loop *control_loop(struct weir_control *control)
+{
+    return control->loop;
+}
+
+const struct weir_libpq *control_hold_libpq(struct weir_control *control)
+{
+    return control->libpq != NULL ? weir_libpq_hold() : NULL;
+}
+
 /* Not at the first lookup: it reads files, for which no client should wait. */
 static void follow_conf(struct weir_control *control, const struct weir_conf *conf)
 {
-    if (!weir_lookup_is_configured(conf))
+    if (!weir_lookup_is_configured(conf) && !weir_listen_is_configured(conf))
         unload(control);
     else if (control->libpq == NULL)
         control->libpq = weir_libpq_hold();

@@ -41,6 +41,19 @@ void keywords_make(struct keywords *keywords, const struct weir_conf_host *host,
     add(keywords, "options", "-c search_path=pg_catalog");
 }
 
+static void replace(struct keywords *keywords, const char *name, const char *value)
+{
+    for (int i = 0; i < keywords->count; i++)
+        if (strcmp(keywords->names[i], name) == 0)
+            keywords->values[i] = value;
+}
+
+void keywords_for_listening(struct keywords *keywords, const char *encoding)
+{
+    replace(keywords, "application_name", "pgweir listen_hub");
+    add(keywords, "client_encoding", encoding);
+}
+
 void problem_add(char **problem, const char *text)
 {
     size_t length = strlen(text);

@@ -6,6 +6,7 @@
  *   control.c   questions, who waits for them, which connection gets which
  *   answer.c    what a result means        cache.c   answers, for a moment
  *   prove.c     the same, blocking, for --check
+ *   listen.c    a connection that listens to channels
  */
 #ifndef WEIR_CONTROL_ROOM_H
 #define WEIR_CONTROL_ROOM_H
@@ -32,6 +33,8 @@ struct keywords {
 void keywords_make(struct keywords *keywords, const struct weir_conf_host *host,
                    const char *address, const struct weir_libpq_tls *tls, const char *database,
                    const char *user, const char *password);
+/* In place of what a lookup says. `encoding` NULL: the server's choice. */
+void keywords_for_listening(struct keywords *keywords, const char *encoding);
 /* Appends to a text that may be NULL, with "; " between. */
 void problem_add(char **problem, const char *text);
 /* Why auth_user has no password, when that may be why it was not let in; NULL: it has one. Free it. */
@@ -92,7 +95,15 @@ struct place {
     char *last_problem;
     size_t key_length;
     char *key;
+    struct weir_listen *listen; /* whose it is, and not of the hash; NULL: of lookups */
+    char *encoding;             /* of such a one */
 };
+/* All but the key; copies. */
+void place_fill(struct place *place, const struct weir_lookup_target *target);
+void place_clear(struct place *place);
+struct weir_loop *control_loop(struct weir_control *control);
+/* NULL: not loaded. Each that is not NULL needs a weir_libpq_drop. */
+const struct weir_libpq *control_hold_libpq(struct weir_control *control);
 
 struct connection;
 /* It has just become idle: after its login, or with an answer for `job`. */
@@ -111,6 +122,7 @@ enum connection_state {
     CONNECTION_CONNECTING,
     CONNECTION_IDLE,
     CONNECTION_ASKING,
+    CONNECTION_LISTENING, /* all of it is listen.c's */
 };
 
 struct connection {
@@ -139,5 +151,19 @@ void connection_open(struct place *place, struct weir_loop *loop, const struct w
 void connection_ask(struct connection *connection, struct job *job);
 /* Without telling anybody. */
 void connection_close(struct connection *connection);
+/* The watcher anew, after each step of libpq, and the time limit; 0: none. */
+void connection_watch(struct connection *connection, int events);
+void connection_limit_to(struct connection *connection, double seconds);
+/* Of an answer of the server, or of connecting. */
+double connection_limit(const struct connection *connection);
+
+/* --- listen.c -------------------------------------------------------------------------- */
+
+/* Its connection has logged in, can be read, takes too long. */
+void listen_connected(struct connection *connection);
+void listen_readable(struct connection *connection);
+void listen_timed_out(struct connection *connection);
+/* It could not be made, and is gone. */
+void listen_unreachable(struct weir_listen *listen, const char *problem);
 
 #endif

@@ -19,7 +19,7 @@ void weir_hub_destroy(struct weir_hub *hub)
 {
     if (hub == NULL)
         return;
-    hub_forget_heard(hub);
+    weir_hub_forget_heard(hub);
     struct weir_hub_channel *channel, *next;
     HASH_ITER(hh, hub->channels, channel, next) {
         weir_require(channel->listeners == 0);

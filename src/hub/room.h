@@ -34,6 +34,5 @@ void listener_queue(struct weir_hub_listener *listener, struct weir_hub_message 
 /* The one at `index`, counted from the first that waits. */
 struct weir_hub_message *listener_waiting(const struct weir_hub_listener *listener, uint32_t index);
 void listener_forget_waiting(struct weir_hub_listener *listener);
-void hub_forget_heard(struct weir_hub *hub);
 
 #endif

@@ -131,7 +131,7 @@ static void forget(struct heard *heard)
     free(heard);
 }
 
-void hub_forget_heard(struct weir_hub *hub)
+void weir_hub_forget_heard(struct weir_hub *hub)
 {
     struct weir_list *link;
     weir_list_remove_if_linked(&hub->cursor);

@@ -157,12 +157,13 @@ enum step binding_bind(struct client *client, struct server *server)
     gather_begin(&router->to_server, &server->base.stream);
     if (!greeting)
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
-    if (server->settings != settings_wanted(client, server) && settings_sync(server, client)) {
-        if (!greeting)
-            weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
-        return STEP_WAIT;
-    }
-    return STEP_MORE;
+    bool held =
+        server->settings != settings_wanted(client, server) && settings_sync(server, client);
+    if (__builtin_expect(server->destination->hub != NULL, 0) && !greeting)
+        held |= handover_begin(server, client);
+    if (held && !greeting)
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+    return held ? STEP_WAIT : STEP_MORE;
 }
 
 /* The pool chose this client while nothing of it is being relayed. */
@@ -191,6 +192,8 @@ bool binding_is_over(const struct server *server)
     const struct client *client = server->client;
     if (server->phase != SERVER_BOUND || client == NULL || server->replies.count > 0 ||
         server->status != 'I' || server->pipeline != PIPELINE_IDLE || server->copy != COPY_NONE)
+        return false;
+    if (server->handover != NULL && server->handover->holds)
         return false;
     /* A client that is about to be resumed got this connection for what it has sent already. */
     return client->body_left == 0 && client->base.state != WEIR_CLIENT_GREETING &&
@@ -225,6 +228,8 @@ void binding_release(struct server *server)
         settings_ask(server);
         return;
     }
+    if (__builtin_expect(server->destination->hub != NULL, 0) && handover_go_on(server))
+        return;
     if (__builtin_expect(server->pins != 0, 0) && !pins_are_allowed(server))
         return;
     if (client->base.state == WEIR_CLIENT_HELD)
@@ -286,6 +291,8 @@ void binding_abandon(struct client *client, enum weir_reason reason)
     weir_pool_leave(&client->waiter, router->loop->now);
     if (router->to_client.to == &client->base.stream)
         gather_begin(&router->to_client, NULL);
+    handover_tell_ready(client);
+    hub_forget_client(client);
     statement_forget_client(client);
     if (server == NULL)
         return;
@@ -474,6 +481,9 @@ void binding_lose_server(struct server *server, enum weir_reason reason)
         destination_learning_failed(server, reason);
         return;
     }
+    if (client != NULL)
+        handover_tell_ready(client);
+    handover_forget(server);
     enum server_phase phase = server->phase;
     bool running = server->replies.count > 0;
     events_of_server(server, "close", reason, NULL);

@@ -141,6 +141,9 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
         return STEP_WAIT;
     const uint8_t *text = message + WEIR_WIRE_HEADER;
     size_t length = smaller(have, total) - WEIR_WIRE_HEADER;
+    if (__builtin_expect(server->destination->hub != NULL, 0) &&
+        !handover_mind(client, text, length))
+        return STEP_WAIT;
     if (may_name_statement(text, length) &&
         statement_sql(client, (const char *)text, length) != STEP_MORE)
         return STEP_WAIT;
@@ -179,6 +182,9 @@ static enum step take_named(struct client *client, const uint8_t *message, size_
         return STEP_MORE;
     }
     enum step step;
+    if (__builtin_expect(server->destination->hub != NULL, 0) && (type == 'P' || type == 'B') &&
+        !handover_mind_message(client, message, have, total))
+        return STEP_WAIT;
     switch (type) {
     case 'P':
         if (have < total)
@@ -334,6 +340,8 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     }
     if (server->replies.count >= REPLIES_PAUSE)
         return STEP_WAIT;
+    if (__builtin_expect(server->handover != NULL, 0) && !handover_lets_pass(client))
+        return STEP_WAIT;
     if (server->cancel != NULL && server->replies.count == 0) {
         /* The signal may still be on its way: it must not hit what comes now. */
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
@@ -360,6 +368,9 @@ static enum step take(struct client *client, const uint8_t *message, size_t have
     case 'F':
         if (server->pipeline == PIPELINE_SKIPPING)
             break;
+        if (server->destination->hub != NULL &&
+            !handover_mind_message(client, message, have, total))
+            return STEP_WAIT;
         mind_function(server, message, have);
         server->pipeline = PIPELINE_IDLE;
         server_expect(server, REPLY_FUNCTION, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
@@ -553,6 +564,8 @@ static void on_drained(struct client *client)
 {
     if (client->server != NULL)
         server_resume(client->server);
+    if (client->listener != NULL)
+        hub_drained(client);
     if (client->input_blocked)
         weir_loop_defer(client->router->loop, &client->resume);
 }

@@ -130,6 +130,7 @@ bool destination_configure(struct destination *destination)
     };
     apply_limits(destination);
     apply_credentials(destination);
+    hub_assign(destination);
     return differs;
 }
 
@@ -171,6 +172,7 @@ void destination_destroy(struct destination *destination)
     HASH_DEL(destination->router->destinations, destination);
     destination->user_cap->pools--;
     stats_end_pool(destination);
+    hub_unassign(destination);
     weir_pool_destroy(destination->pool);
     admission_forget_greetings(destination);
     custom_free(destination);

@@ -231,9 +231,12 @@ void settings_on_learned(struct server *server)
         return;
     }
     unsigned pins = (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned;
-    bool fresh = are_new(server, learned) || (pins & ~(unsigned)server->pins) != 0;
+    /* What the hub has given to the session is no news. */
+    unsigned given = server->handover != NULL && server->handover->given ? PIN_LISTEN : 0u;
+    unsigned known = server->pins | given;
+    bool fresh = are_new(server, learned) || (pins & ~known) != 0;
     /* A text that takes state away is worth a question, too. */
-    bool left = fresh || pins != server->pins;
+    bool left = fresh || (pins | given) != known;
     if (server->unprompted || !left)
         effects_learn(server, left);
     else

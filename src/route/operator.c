@@ -294,6 +294,7 @@ enum weir_operator_result weir_operator_reconnect(struct weir_router *router, co
         if (is_meant(destination, database))
             weir_pool_reconnect(destination->pool, router->loop->now);
     }
+    hub_reconnect(router, database);
     router_decide_later(router);
     return WEIR_OPERATOR_DONE;
 }

@@ -103,13 +103,15 @@ void pins_free(struct server *server)
 }
 
 /* Of the pool for the state that makes a pin; replication is no state. */
-static enum weir_state_policy policy_of(const struct weir_pool_settings *settings, enum pin pin)
+static enum weir_state_policy policy_of(const struct destination *destination, enum pin pin)
 {
+    const struct weir_pool_settings *settings = &destination->settings;
     switch (pin) {
     case PIN_SQL_PREPARED:
         return settings->state_prepare;
     case PIN_LISTEN:
-        return settings->state_listen;
+        /* With a hub only until that is up. */
+        return destination->hub != NULL ? WEIR_STATE_PIN : settings->state_listen;
     case PIN_ADVISORY_LOCK:
         return settings->state_advisory_lock;
     case PIN_HELD_CURSOR:
@@ -154,12 +156,12 @@ static void reject(struct server *server, unsigned pin)
 
 bool pins_are_allowed(struct server *server)
 {
-    const struct weir_pool_settings *settings = &server->destination->settings;
-    if (settings->pool_mode == WEIR_POOL_SESSION)
+    const struct destination *destination = server->destination;
+    if (destination->settings.pool_mode == WEIR_POOL_SESSION)
         return true;
     for (unsigned left = server->pins; left != 0; left &= left - 1) {
         unsigned pin = left & -left;
-        enum weir_state_policy policy = policy_of(settings, (enum pin)pin);
+        enum weir_state_policy policy = policy_of(destination, (enum pin)pin);
         if (policy == WEIR_STATE_REJECT) {
             reject(server, pin);
             return false;

@@ -92,6 +92,7 @@ static void free_client(struct client *client)
         client->destination->user_cap->clients--;
     }
     statement_forget_client(client);
+    hub_forget_client(client);
     settings_forget_client(client);
     free(client);
 }
@@ -100,6 +101,7 @@ static void free_server(struct server *server)
 {
     struct destination *destination = server->destination;
     statement_forget_server(server);
+    handover_forget(server);
     weir_profile_unref(server->settings);
     weir_profile_unref(server->initial);
     weir_profile_unref(server->learned);
@@ -250,6 +252,7 @@ void weir_router_destroy(struct weir_router *router)
     HASH_ITER(hh, router->destinations, destination, next) {
         destination_destroy(destination);
     }
+    hub_destroy_all(router);
     weir_control_destroy(router->control);
     weir_verify_destroy(router->verify);
     free_caps(&router->database_caps);

@@ -19,6 +19,7 @@
  *   running.c       the statement that runs    pins.c          what keeps a client where it is
  *   events.c        the last events            stats.c         totals that outlive pools
  *   view*.c         what operators see         server_error.c  errors of servers for clients
+ *   hub.c, handover.c, notices.c               LISTEN without a connection of one's own
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
@@ -29,6 +30,7 @@
 #include "effects.h"
 #include "events.h"
 #include "gather.h"
+#include "hub.h"
 #include "pins.h"
 #include "reply_queue.h"
 #include "stats.h"
@@ -92,6 +94,7 @@ struct destination {
     struct custom_names *custom;       /* settings with names of clients' own, or NULL */
     struct effects *effects;           /* of texts, or NULL */
     bool sequences_matter;             /* a client has used currval or lastval */
+    struct hub *hub;                   /* NULL: LISTEN keeps clients on their server connections */
     struct weir_buffer last_error;     /* body of the last ErrorResponse at login */
     char *last_problem;                /* its text, or what else went wrong */
     enum weir_reason last_reason;
@@ -198,6 +201,7 @@ struct server {
     bool sequences;            /* values of sequences were taken since the last DISCARD SEQUENCES */
     bool unnamed_changed;      /* the unnamed statement is not what its client was told */
     bool portal_of_unnamed;    /* the unnamed portal was bound to the unnamed statement */
+    bool hub_quiet;            /* what was notified before the present client is heard by the hub */
     uint32_t names_unanswered; /* Parses and Closes of names on their way */
     uint32_t sql_prepared;     /* statements under the client's own names */
     uint32_t answered;         /* queries and Syncs of the present binding */
@@ -236,6 +240,7 @@ struct server {
     uint32_t text_room;     /* 0: not to be written as it is */
     uint32_t text_capacity; /* what is allocated */
     struct pin_notes *pin_notes;
+    struct handover *handover; /* what it does for the hub, or NULL */
     enum weir_reason close_reason;
 };
 
@@ -282,6 +287,7 @@ struct client {
     struct access *access;               /* while it logs in by a rule, or NULL */
     struct delay *delay;                 /* while its login is made to wait, or NULL */
     struct verdict *verdict;             /* likewise */
+    struct listener *listener;           /* its channels in a hub, or NULL */
     struct client_statement *statements; /* hash by name */
     struct client_statement *unnamed;
     struct client_statement *deallocating; /* named by a DEALLOCATE under way */
@@ -295,6 +301,7 @@ struct client {
     bool unnamed_pending;   /* to be described by us before the next Execute or Sync */
     bool keeps_unnamed;     /* bound one later that nobody had described */
     bool logical;           /* replication=database */
+    bool ready_withheld;    /* ReadyForQuery has come and is told when the hub has its channels */
     uint32_t position;      /* in the queue, while a view is made */
     weir_usec since;        /* when the present state began, coarse */
     weir_usec requested_at; /* the last request of the last transaction, 0: none */
@@ -314,6 +321,7 @@ struct weir_router {
     struct weir_profile_set *profiles;
     struct weir_pool_group *group;
     struct destination *destinations;
+    struct hub *hubs;
     struct named_cap *database_caps;
     struct named_cap *user_caps;
     struct weir_pool_cap all_servers; /* max_server_connections */

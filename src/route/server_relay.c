@@ -210,8 +210,9 @@ static void wake_client(struct server *server)
 static void after_learned(struct server *server)
 {
     struct client *client = server->client;
-    if (client == NULL || client->base.state != WEIR_CLIENT_HELD || server->pins != 0 ||
-        server->destination->settings.pool_mode == WEIR_POOL_SESSION) {
+    bool stays = server->pins != 0 || server->destination->settings.pool_mode == WEIR_POOL_SESSION;
+    if (client == NULL || client->base.state != WEIR_CLIENT_HELD ||
+        (stays && !handover_is_due(server))) {
         wake_client(server);
         return;
     }
@@ -350,7 +351,10 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     server->copy = COPY_NONE;
     server->timed_out = false;
     if (done.action == REPLY_FORWARD) {
-        forward(server, message, total);
+        if (__builtin_expect(server->handover != NULL, 0) && handover_withholds(server))
+            server->client->ready_withheld = true;
+        else
+            forward(server, message, total);
         if (__builtin_expect(server->resets != 0, 0))
             settings_on_reset(server);
         count_query(server);
@@ -365,6 +369,9 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     switch (done.purpose) {
     case PURPOSE_SETTINGS:
         settings_on_synced(server);
+        break;
+    case PURPOSE_LISTEN:
+        handover_on_answer(server);
         break;
     case PURPOSE_LEARN:
         settings_on_learned(server);
@@ -422,8 +429,11 @@ static enum step take_notification(struct server *server, const uint8_t *message
     if (total < HEAD + 2)
         return broken(server, "malformed NotificationResponse", 'A');
     /* Also while a question of ours is being answered: nobody will say it again. */
-    if (server->phase != SERVER_BOUND || server->client == NULL ||
-        server->client->base.state == WEIR_CLIENT_GREETING)
+    const struct client *client = server->client;
+    if (server->phase != SERVER_BOUND || client == NULL ||
+        client->base.state == WEIR_CLIENT_GREETING)
+        return STEP_MORE;
+    if (server->handover != NULL && handover_hears(server, message, total))
         return STEP_MORE;
     if (weir_get_u32(message + WEIR_WIRE_HEADER) != server->base.pid) {
         forward(server, message, total);
@@ -431,7 +441,7 @@ static enum step take_notification(struct server *server, const uint8_t *message
     }
     uint8_t *head = gather_room(&server->router->to_client, HEAD);
     memcpy(head, message, WEIR_WIRE_HEADER);
-    weir_put_u32(head + WEIR_WIRE_HEADER, server->client->base.cancel_pid);
+    weir_put_u32(head + WEIR_WIRE_HEADER, client->base.cancel_pid);
     gather_commit(&server->router->to_client, HEAD);
     forward(server, message + HEAD, total - HEAD);
     return STEP_MORE;
@@ -492,6 +502,11 @@ static enum step take_bulk(struct server *server, const uint8_t *message, size_t
         if (have < total && total <= WHOLE_MAX)
             return STEP_WAIT;
         settings_on_row(server, message + WEIR_WIRE_HEADER,
+                        smaller(have, total) - WEIR_WIRE_HEADER);
+    } else if (head->purpose == PURPOSE_LISTEN) {
+        if (have < total && total <= WHOLE_MAX)
+            return STEP_WAIT;
+        handover_on_row(server, message + WEIR_WIRE_HEADER,
                         smaller(have, total) - WEIR_WIRE_HEADER);
     }
     if (head->purpose == PURPOSE_SETTINGS) {
@@ -599,13 +614,15 @@ void server_at_rest(struct server *server)
             break;
         }
         if (server->client != NULL && server->client->base.state == WEIR_CLIENT_HELD &&
-            server->cancel == NULL)
+            server->cancel == NULL && !handover_is_busy(server))
             wake_client(server); /* everything it could have waited for has been answered */
         if (binding_is_over(server))
             binding_release(server);
         else if (server->destination->settings.pool_mode == WEIR_POOL_STATEMENT &&
                  server->status == 'T' && server->client != NULL)
             binding_end_client(server->client, WEIR_REASON_STATEMENT_MODE, NULL);
+        if (server->client != NULL && server->client->ready_withheld && !handover_is_busy(server))
+            handover_tell_ready(server->client);
         break;
     case SERVER_LEARNING:
         destination_learned(server);

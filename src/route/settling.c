@@ -84,6 +84,7 @@ void settling_begin(struct server *server, bool cancel)
     server->phase_at = router->loop->now;
     server->deadline = router->loop->now + (limit > 0 ? limit : 10 * WEIR_SEC);
     server_resume(server);
+    handover_forget(server);
     mute(server);
     if (server->farewell || server->pins & (PIN_REPLICATION | PINS_LASTING) ||
         !close_batch(server)) {

@@ -166,6 +166,8 @@ void upkeep_tick(struct weir_router *router)
     tick_servers(router);
     stats_tick(router);
     router->ticks++;
+    if (router->hubs != NULL)
+        hub_tick(router);
     if (router->draining || router->ticks % 5 == 0)
         tick_clients(router);
     if (router->ticks % 100 == 0) {

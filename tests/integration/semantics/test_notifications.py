@@ -77,3 +77,22 @@ def test_notifications_that_come_while_pgweir_asks_arrive(env):
         assert b"now" in arrived.body, arrived
         listener.query("unlisten *")
         listener.close()
+
+
+@pool(pool_size=2, max_overflow=0, listen_hub="on")
+def test_hub_does_not_pin(env):
+    """More listeners than server connections, and others work beside them."""
+    listeners = [env.connect() for _ in range(10)]
+    ears = [Ear(listener) for listener in listeners]
+    for listener in listeners:
+        listener.execute("listen news")
+    env.connect().execute("notify news, 'all'")
+    for ear in ears:
+        (channel, payload, pid), = ear.wait(1)
+        assert (channel, payload) == ("news", "all") and pid != "own", pid
+    for number, listener in enumerate(listeners):
+        listener.execute(f"notify news, 'from {number}'")
+        for other, ear in enumerate(ears):
+            (channel, payload, pid), = ear.wait(1)
+            assert payload == f"from {number}" and (pid == "own") == (other == number), (payload, pid)
+            assert pid == "own" or pid == listener.info.backend_pid, pid

@@ -1,0 +1,765 @@
+/* What a server connection does for its client and the hub, from getting the client to going back to
+ * the pool. hub.h says why. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router.h"
+#include "statement.h"
+
+/* A mark that the hub has not heard by then will not come: it listens somewhere else. */
+#define MARK_LIMIT (10 * WEIR_SEC)
+
+/* --- beginning and end ----------------------------------------------------------------- */
+
+static void set_stage(struct handover *handover, enum handover_stage stage)
+{
+    handover->stage = stage;
+    handover->since = handover->server->router->loop->now;
+}
+
+static struct handover *make(struct server *server)
+{
+    struct handover *handover = server->handover;
+    if (handover != NULL)
+        return handover;
+    handover = weir_alloc(sizeof(*handover));
+    handover->server = server;
+    handover->hub = server->destination->hub;
+    server->handover = handover;
+    set_stage(handover, HANDOVER_WATCHING);
+    weir_list_push_back(&handover->hub->handovers, &handover->link);
+    return handover;
+}
+
+static void forget_direct(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->direct_count; i++) {
+        if (handover->direct[i].message != NULL)
+            weir_hub_message_release(handover->direct[i].message);
+    }
+    free(handover->direct);
+    handover->direct = NULL;
+    handover->direct_count = handover->direct_capacity = 0;
+}
+
+static void forget_fresh(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->fresh_count; i++)
+        weir_hub_release(handover->fresh[i]);
+    free((void *)handover->fresh);
+    handover->fresh = NULL;
+    handover->fresh_count = 0;
+}
+
+void handover_forget(struct server *server)
+{
+    struct handover *handover = server->handover;
+    server->hub_quiet = false;
+    if (handover == NULL)
+        return;
+    server->handover = NULL;
+    forget_direct(handover);
+    forget_fresh(handover);
+    weir_buffer_clear(&handover->names);
+    weir_list_remove(&handover->link);
+    free(handover);
+}
+
+void handover_tell_ready(struct client *client)
+{
+    static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
+    if (!client->ready_withheld)
+        return;
+    client->ready_withheld = false;
+    if (client->listener != NULL)
+        hub_tell(client, true);
+    /* A dead stream is noticed at its next event. */
+    if (!weir_stream_send_bytes(&client->base.stream, ready, sizeof(ready)))
+        return;
+    client->since = client->router->loop->now;
+}
+
+/* --- questions to the session ---------------------------------------------------------- */
+
+static void expect(struct server *server, enum reply_purpose purpose)
+{
+    weir_buffer_clear(&server->trouble);
+    server->unnamed_version = 0;
+    server_expect(server, REPLY_QUERY, REPLY_SWALLOW, purpose, NULL);
+}
+
+static void ask(struct server *server, const char *sql, enum reply_purpose purpose)
+{
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    weir_write_query(&writer, sql);
+    expect(server, purpose);
+    /* A dead stream is noticed at its next event. */
+    (void)!weir_stream_send_bytes(&server->base.stream, weir_buffer_bytes(&out),
+                                  weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+}
+
+static void write_listen(struct weir_writer *writer, const char *channel)
+{
+    weir_write_bytes(writer, "LISTEN \"", 8);
+    for (const char *at = channel; *at != '\0'; at++) {
+        if (*at == '"')
+            weir_write_u8(writer, '"');
+        weir_write_u8(writer, (uint8_t)*at);
+    }
+    weir_write_bytes(writer, "\";", 2);
+}
+
+/* Nobody waits for the answer: it cannot fail where the client's own LISTEN did not. */
+static void give_channels(struct handover *handover, const struct listener *listener)
+{
+    struct server *server = handover->server;
+    struct weir_buffer out = {0};
+    struct weir_writer writer = weir_writer_to(&out);
+    size_t message = weir_message_begin(&writer, 'Q');
+    struct weir_hub_channel *channel = NULL;
+    while ((channel = weir_hub_channel_after(&listener->fan, channel)) != NULL)
+        write_listen(&writer, channel->name);
+    weir_write_u8(&writer, 0);
+    weir_message_end(&writer, message);
+    gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
+    weir_buffer_clear(&out);
+    expect(server, PURPOSE_LISTEN);
+    server->dirt |= DIRT_STATE;
+    handover->given = true;
+}
+
+/* --- who notifies ---------------------------------------------------------------------- */
+
+uint32_t handover_notifier(const struct hub *hub, uint32_t backend_pid)
+{
+    weir_list_for(link, &hub->handovers) {
+        const struct handover *handover = weir_container_of(link, struct handover, link);
+        const struct server *server = handover->server;
+        if (handover->watched && server->base.pid == backend_pid && server->client != NULL)
+            return server->client->base.cancel_pid;
+    }
+    return backend_pid;
+}
+
+/* From now on what is notified here is the client's, unless something of somebody else may still be
+ * on its way: then the client is held until that has been heard. */
+static void watch(struct handover *handover)
+{
+    struct hub *hub = handover->hub;
+    if (handover->watched || handover->holds || !hub_is_in_use(hub))
+        return;
+    if (hub_has_heard(hub, handover->server)) {
+        handover->watched = true;
+        return;
+    }
+    handover->holds = true;
+    handover->barrier = hub_ping(hub);
+}
+
+bool handover_begin(struct server *server, struct client *client)
+{
+    struct hub *hub = server->destination->hub;
+    server->hub_quiet = hub_is_in_use(hub) && hub_has_heard(hub, server);
+    if (client->listener == NULL || client->listener->lost)
+        return false;
+    struct handover *handover = make(server);
+    give_channels(handover, client->listener);
+    watch(handover);
+    return handover->holds;
+}
+
+bool handover_mind(struct client *client, const uint8_t *text, size_t length)
+{
+    struct server *server = client->server;
+    unsigned words = notice_words(text, length);
+    if (__builtin_expect(words == 0, 1) ||
+        (words == NOTICE_NOTIFIES && !hub_is_in_use(server->destination->hub)))
+        return true;
+    struct handover *handover = make(server);
+    handover->asks |= (words & NOTICE_LISTENS) != 0;
+    watch(handover);
+    return handover_lets_pass(client);
+}
+
+static const uint8_t *skip_name(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *zero = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+    return zero == NULL ? end : zero + 1;
+}
+
+bool handover_mind_message(struct client *client, const uint8_t *message, size_t have,
+                           uint32_t total)
+{
+    static const uint8_t any[] = "notify";
+    const uint8_t *end = message + (have < total ? have : total);
+    const uint8_t *name = message + WEIR_WIRE_HEADER, *rest = skip_name(name, end);
+    if (message[0] == 'F')
+        return handover_mind(client, any, sizeof(any) - 1);
+    if (message[0] == 'P')
+        return handover_mind(client, rest, (size_t)(end - rest));
+    name = rest;
+    rest = skip_name(name, end);
+    const struct client_statement *named = client->unnamed;
+    if (rest - name > 1)
+        named = statement_find_name(client, (const char *)name, (size_t)(rest - name - 1));
+    if (named == NULL)
+        return true;
+    const uint8_t *text = named->statement->body;
+    return handover_mind(client, text, strnlen((const char *)text, named->statement->length));
+}
+
+bool handover_lets_pass(struct client *client)
+{
+    const struct handover *handover = client->server->handover;
+    if (handover->holds) {
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+        return false;
+    }
+    handover_tell_ready(client);
+    return true;
+}
+
+static bool waits_for_settings(const struct server *server)
+{
+    for (uint32_t i = 0; i < server->replies.count; i++) {
+        const struct reply *reply = reply_at(&server->replies, i);
+        if (reply->purpose == PURPOSE_SETTINGS && reply->action == REPLY_SWALLOW)
+            return true;
+    }
+    return false;
+}
+
+/* What has been heard until now was not the client's. */
+static void stop_holding(struct handover *handover, bool watched)
+{
+    struct server *server = handover->server;
+    struct client *client = server->client;
+    handover->holds = false;
+    handover->watched = watched;
+    handover->barrier = 0;
+    if (client == NULL || client->base.state != WEIR_CLIENT_HELD || waits_for_settings(server))
+        return;
+    weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
+    weir_loop_defer(server->router->loop, &client->resume);
+}
+
+/* --- what the session hears itself ----------------------------------------------------- */
+
+static void add_direct(struct handover *handover, uint64_t channel,
+                       struct weir_hub_message *message)
+{
+    if (handover->direct_count == handover->direct_capacity) {
+        size_t capacity = handover->direct_capacity == 0 ? 8 : handover->direct_capacity * 2;
+        struct weir_hub_direct *direct = weir_alloc(capacity * sizeof(*direct));
+        if (handover->direct_count > 0)
+            memcpy(direct, handover->direct, handover->direct_count * sizeof(*direct));
+        free(handover->direct);
+        handover->direct = direct;
+        handover->direct_capacity = capacity;
+    }
+    handover->direct[handover->direct_count++] = (struct weir_hub_direct){channel, message};
+}
+
+static struct weir_hub_message *copy_for(const struct client *client, const struct server *server,
+                                         const uint8_t *message, uint32_t total)
+{
+    struct weir_hub_message *copy = weir_hub_message_create(message, total);
+    if (weir_get_u32(message + WEIR_WIRE_HEADER) == server->base.pid)
+        weir_put_u32(copy->bytes + WEIR_WIRE_HEADER, client->base.cancel_pid);
+    return copy;
+}
+
+bool handover_hears(struct server *server, const uint8_t *message, uint32_t total)
+{
+    struct handover *handover = server->handover;
+    const struct client *client = server->client;
+    const char *name = (const char *)message + WEIR_WIRE_HEADER + 4;
+    const char *payload = name + strnlen(name, total - WEIR_WIRE_HEADER - 5) + 1;
+    if (strcmp(name, handover->hub->marker) == 0) {
+        if (!handover->marked_here && strtoull(payload, NULL, 10) == handover->mark) {
+            handover->marked_here = true;
+            handover->direct_end = handover->direct_count;
+        }
+        return true;
+    }
+    if (client == NULL)
+        return true;
+    if (client->listener == NULL && !handover->marked_here)
+        return false;
+    if (handover->marked_here) {
+        /* The hub has it, too, unless it goes now. */
+        add_direct(handover, 0, copy_for(client, server, message, total));
+        return true;
+    }
+    const struct weir_hub_channel *channel = weir_hub_find(handover->hub->fan, name);
+    if (channel != NULL && weir_hub_has_joined(&client->listener->fan, channel->id))
+        add_direct(handover, channel->id, NULL);
+    else
+        add_direct(handover, 0, copy_for(client, server, message, total));
+    return true;
+}
+
+/* --- at the end of a transaction -------------------------------------------------------- */
+
+static bool may_take_over(const struct server *server)
+{
+    const struct weir_pool_settings *settings = &server->destination->settings;
+    const struct client *client = server->client;
+    if (client->listener != NULL)
+        return true;
+    return settings->listen_hub && settings->pool_mode != WEIR_POOL_SESSION &&
+           !server->router->draining;
+}
+
+/* What the hub hears is in the database's own encoding, and goes to the client as it is. */
+static bool speaks_as_database(const struct server *server)
+{
+    const char *client = weir_parameters_get(&server->base.parameters, "client_encoding");
+    const char *database = weir_parameters_get(&server->base.parameters, "server_encoding");
+    return client == NULL || database == NULL || strcmp(client, database) == 0 ||
+           strcmp(database, "SQL_ASCII") == 0;
+}
+
+bool handover_is_busy(const struct server *server)
+{
+    const struct handover *handover = server->handover;
+    return handover != NULL && (handover->holds || handover->stage != HANDOVER_WATCHING);
+}
+
+bool handover_is_due(const struct server *server)
+{
+    return server->destination->hub != NULL && server->client != NULL &&
+           (server->handover != NULL ||
+            (server->pins & PIN_LISTEN && may_take_over(server) && speaks_as_database(server) &&
+             hub_is_up(server->destination->hub)));
+}
+
+bool handover_withholds(const struct server *server)
+{
+    const struct handover *handover = server->handover;
+    const struct client *client = server->client;
+    return client != NULL && client->base.state == WEIR_CLIENT_ACTIVE && client->body_left == 0 &&
+           server->replies.count == 0 && server->status == 'I' &&
+           server->pipeline == PIPELINE_IDLE && hub_is_up(handover->hub) &&
+           (handover->given || (handover->asks && may_take_over(server)));
+}
+
+/* The session has these channels; those that the hub does not have for the client are new. Those that
+ * the client has and the session has not are over. */
+static void compare(struct handover *handover)
+{
+    struct client *client = handover->server->client;
+    struct weir_hub *fan = handover->hub->fan;
+    struct listener *listener = client->listener;
+    const char *at = (const char *)weir_buffer_bytes(&handover->names);
+    const char *end = at + weir_buffer_length(&handover->names);
+    size_t kept = 0;
+    handover->fresh =
+        weir_alloc((weir_buffer_length(&handover->names) + 1) * sizeof(struct weir_hub_channel *));
+    for (; at < end; at += strlen(at) + 1) {
+        struct weir_hub_channel *channel = weir_hub_find(fan, at);
+        bool known =
+            channel != NULL && listener != NULL && weir_hub_has_joined(&listener->fan, channel->id);
+        kept += known;
+        if (!known && strcmp(at, handover->hub->marker) != 0)
+            handover->fresh[handover->fresh_count++] = weir_hub_hold(fan, at);
+    }
+    if (listener == NULL || !handover->given || kept == listener->fan.channels)
+        return;
+    struct weir_hub_channel *channel = weir_hub_channel_after(&listener->fan, NULL), *next;
+    for (; channel != NULL; channel = next) {
+        next = weir_hub_channel_after(&listener->fan, channel);
+        size_t size = strlen(channel->name) + 1;
+        const void *found = NULL;
+        for (at = (const char *)weir_buffer_bytes(&handover->names); at < end && found == NULL;
+             at += strlen(at) + 1)
+            found = strlen(at) + 1 == size && memcmp(at, channel->name, size) == 0 ? at : NULL;
+        if (found == NULL)
+            weir_hub_leave(&listener->fan, channel);
+    }
+}
+
+static void ask_channels(struct handover *handover)
+{
+    weir_buffer_clear(&handover->names);
+    ask(handover->server, "SELECT * FROM pg_catalog.pg_listening_channels()", PURPOSE_LISTEN);
+}
+
+static void begin_to_ask(struct handover *handover)
+{
+    struct server *server = handover->server;
+    bool asks = handover->given || handover->asks || server->pins & PIN_LISTEN;
+    handover->heard = true;
+    if (handover->watched && hub_is_up(handover->hub)) {
+        handover->heard = false;
+        handover->barrier = hub_ping(handover->hub);
+    }
+    handover->asks = asks;
+    set_stage(handover, HANDOVER_ASKING);
+    if (asks)
+        ask_channels(handover);
+}
+
+static void begin_to_join(struct handover *handover)
+{
+    handover->joining = 0;
+    for (size_t i = 0; i < handover->fresh_count; i++) {
+        uint64_t request = hub_listen_to(handover->hub, handover->fresh[i]);
+        if (request > handover->joining)
+            handover->joining = request;
+    }
+    set_stage(handover, HANDOVER_JOINING);
+}
+
+static void begin_to_mark(struct handover *handover)
+{
+    struct hub *hub = handover->hub;
+    char sql[160];
+    handover->mark = ++hub->last_mark;
+    handover->marked_here = handover->marked_there = false;
+    handover->marks = true;
+    handover->server->dirt |= DIRT_STATE;
+    set_stage(handover, HANDOVER_MARKING);
+    /* The second one is another transaction: who listens hears it. */
+    snprintf(sql, sizeof(sql), "LISTEN \"%s\"", hub->marker);
+    ask(handover->server, sql, PURPOSE_LISTEN);
+    snprintf(sql, sizeof(sql), "NOTIFY \"%s\", '%llu'", hub->marker,
+             (unsigned long long)handover->mark);
+    ask(handover->server, sql, PURPOSE_LISTEN);
+}
+
+/* What the session has heard up to its mark gets its place among what the hub has heard up to that;
+ * what it has heard since, the hub has as well. */
+static void weave(struct handover *handover)
+{
+    struct listener *listener = handover->server->client->listener;
+    bool marked = handover->marked_here && handover->marked_there;
+    size_t count = marked ? handover->direct_end : handover->direct_count;
+    if (listener != NULL && count > 0) {
+        uint32_t end = marked ? handover->marked_at : listener->fan.count;
+        weir_hub_weave(&listener->fan, end, handover->direct, count);
+        for (size_t i = 0; i < count; i++)
+            handover->direct[i].message = NULL; /* the listener's now */
+    }
+    forget_direct(handover);
+}
+
+/* The hub has not become the one who tells the client: what was kept for that case. */
+static void tell_direct(struct handover *handover)
+{
+    struct weir_stream *stream = &handover->server->client->base.stream;
+    for (size_t i = 0; i < handover->direct_count; i++) {
+        const struct weir_hub_message *message = handover->direct[i].message;
+        /* A dead stream is noticed at its next event. */
+        if (message != NULL && !weir_stream_send_bytes(stream, message->bytes, message->length))
+            break;
+    }
+    forget_direct(handover);
+}
+
+static void leave_marker(struct handover *handover)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "UNLISTEN \"%s\"", handover->hub->marker);
+    handover->marks = false;
+    ask(handover->server, sql, PURPOSE_LISTEN);
+}
+
+/* The client has been told everything; what the session still listens to is given up. */
+static void begin_to_leave(struct handover *handover)
+{
+    struct server *server = handover->server;
+    struct client *client = server->client;
+    bool stays = (server->pins & ~(unsigned)PIN_LISTEN) != 0;
+    weave(handover);
+    forget_fresh(handover);
+    set_stage(handover, HANDOVER_LEAVING);
+    handover_tell_ready(client);
+    if (client->listener != NULL && client->listener->fan.count > 0)
+        hub_tell(client, false);
+    bool listens = handover->given || weir_buffer_length(&handover->names) > 0;
+    bool marks = handover->marks;
+    handover->given = stays && listens;
+    handover->marks = false;
+    if (stays && marks)
+        leave_marker(handover);
+    else if (!stays && (listens || marks))
+        ask(server, "UNLISTEN *", PURPOSE_LISTEN);
+}
+
+/* The hub has them all. */
+static void finish(struct handover *handover)
+{
+    struct server *server = handover->server;
+    struct client *client = server->client;
+    pins_set(server, server->pins & ~(unsigned)PIN_LISTEN);
+    if (server->pins == 0)
+        server->dirt &= (uint8_t)~DIRT_STATE;
+    bool quiet = handover->watched && handover->heard;
+    handover_tell_ready(client);
+    if (client->listener != NULL && client->listener->fan.channels == 0 &&
+        client->listener->fan.count == 0 && !client->listener->lost)
+        hub_forget_client(client);
+    if (!handover->given) {
+        handover_forget(server);
+    } else {
+        handover->asks = false;
+        handover->marked_here = handover->marked_there = false;
+        set_stage(handover, HANDOVER_WATCHING);
+    }
+    server->hub_quiet = quiet;
+    if (server->pins != 0)
+        weir_loop_defer(server->router->loop, &client->resume);
+}
+
+/* The client keeps the connection, on which it listens, because the hub cannot take it. */
+static void stay(struct handover *handover)
+{
+    struct server *server = handover->server;
+    struct client *client = server->client;
+    bool listens = weir_buffer_length(&handover->names) > 0;
+    bool quiet = handover->watched && handover->heard;
+    tell_direct(handover);
+    handover_tell_ready(client);
+    pins_set(server, (server->pins & ~(unsigned)PIN_LISTEN) | (listens ? PIN_LISTEN : 0u));
+    if (listens)
+        server->dirt |= DIRT_STATE;
+    handover_forget(server);
+    server->hub_quiet = quiet;
+    if (server->pins != 0)
+        weir_loop_defer(server->router->loop, &client->resume);
+}
+
+/* The hub tells it bytes that the client would take for others. */
+static void end_encoded(struct client *client)
+{
+    binding_end_client(client, WEIR_REASON_LISTEN_ENCODING, NULL);
+}
+
+/* What the session listens to is known. */
+static void decide(struct handover *handover)
+{
+    struct server *server = handover->server;
+    struct client *client = server->client;
+    bool speaks = speaks_as_database(server);
+    if (client->listener != NULL && !speaks) {
+        end_encoded(client);
+        return;
+    }
+    forget_fresh(handover);
+    compare(handover);
+    bool takes = speaks && may_take_over(server);
+    if (handover->fresh_count == 0) {
+        begin_to_leave(handover);
+    } else if (takes && hub_is_up(handover->hub)) {
+        begin_to_join(handover);
+    } else if (handover->marks) {
+        /* A hub that has gone meanwhile: the mark is nobody's any more. */
+        leave_marker(handover);
+    } else {
+        if (takes)
+            hub_want(handover->hub, server);
+        stay(handover);
+    }
+}
+
+/* Takes the next step that is possible. False: there is nothing to wait for. */
+static bool step(struct handover *handover)
+{
+    switch (handover->stage) {
+    case HANDOVER_WATCHING:
+        begin_to_ask(handover);
+        return true;
+    case HANDOVER_ASKING:
+        if (!handover->heard)
+            return false;
+        if (!handover->asks) {
+            finish(handover);
+            return true;
+        }
+        decide(handover);
+        return true;
+    case HANDOVER_JOINING:
+        if (handover->hub->done < handover->joining)
+            return false;
+        begin_to_mark(handover);
+        return true;
+    case HANDOVER_MARKING:
+        if (!handover->marked_here || !handover->marked_there)
+            return false;
+        begin_to_leave(handover);
+        return true;
+    case HANDOVER_LEAVING:
+        finish(handover);
+        return true;
+    }
+    return false;
+}
+
+bool handover_go_on(struct server *server)
+{
+    struct client *client = server->client;
+    if (!handover_is_due(server)) {
+        server->hub_quiet = false;
+        if (server->pins & PIN_LISTEN && may_take_over(server) && speaks_as_database(server))
+            hub_want(server->destination->hub, server);
+        return false;
+    }
+    make(server);
+    bool moved = true;
+    /* A question under way ends each step. */
+    while (moved && server->replies.count == 0) {
+        moved = step(server->handover);
+        if (server->client != client)
+            return true;
+        if (server->handover == NULL || server->handover->stage == HANDOVER_WATCHING)
+            return false;
+    }
+    if (client->base.state == WEIR_CLIENT_ACTIVE)
+        weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
+    return true;
+}
+
+/* --- answers --------------------------------------------------------------------------- */
+
+void handover_on_row(struct server *server, const uint8_t *body, size_t length)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, body, length);
+    uint16_t columns = weir_read_u16(&reader);
+    uint32_t size = weir_read_u32(&reader);
+    const uint8_t *name = weir_read_bytes(&reader, size);
+    if (reader.failed || columns != 1 || server->handover == NULL)
+        return;
+    struct weir_buffer *names = &server->handover->names;
+    weir_require(weir_buffer_append(names, name, size) && weir_buffer_append(names, "", 1));
+}
+
+void handover_on_answer(struct server *server)
+{
+    if (weir_buffer_length(&server->trouble) == 0)
+        return;
+    weir_buffer_clear(&server->trouble);
+    server->dirt |= DIRT_STATE;
+    server->unknown = server->client != NULL;
+}
+
+/* --- what the hub says ----------------------------------------------------------------- */
+
+static void go_on_elsewhere(struct server *server)
+{
+    if (binding_is_over(server))
+        binding_release(server);
+}
+
+static void heard(struct handover *handover)
+{
+    handover->heard = true;
+    handover->barrier = 0;
+    go_on_elsewhere(handover->server);
+}
+
+void handover_arrived(struct hub *hub, uint64_t request)
+{
+    weir_list_for_safe(link, &hub->handovers) {
+        struct handover *handover = weir_container_of(link, struct handover, link);
+        struct client *client = handover->server->client;
+        bool passed = handover->barrier != 0 && handover->barrier <= request;
+        if (passed && handover->holds)
+            stop_holding(handover, true);
+        else if (passed && handover->stage == HANDOVER_ASKING &&
+                 (client == NULL || client->listener == NULL))
+            heard(handover);
+        else if (handover->stage == HANDOVER_JOINING)
+            go_on_elsewhere(handover->server);
+    }
+}
+
+void handover_spread(struct hub *hub, uint64_t request)
+{
+    weir_list_for_safe(link, &hub->handovers) {
+        struct handover *handover = weir_container_of(link, struct handover, link);
+        if (handover->barrier != 0 && handover->barrier <= request && !handover->holds &&
+            handover->stage == HANDOVER_ASKING)
+            heard(handover);
+    }
+}
+
+static struct handover *find_marked(const struct hub *hub, uint64_t mark)
+{
+    weir_list_for(link, &hub->handovers) {
+        struct handover *handover = weir_container_of(link, struct handover, link);
+        if (handover->stage == HANDOVER_MARKING && handover->mark == mark)
+            return handover;
+    }
+    return NULL;
+}
+
+void handover_marked(struct hub *hub, uint64_t mark)
+{
+    struct handover *handover = find_marked(hub, mark);
+    if (handover == NULL || handover->marked_there || handover->server->client == NULL)
+        return;
+    struct listener *listener = hub_make_listener(hub, handover->server->client);
+    handover->marked_there = true;
+    handover->marked_at = listener->fan.count;
+    for (size_t i = 0; i < handover->fresh_count; i++)
+        weir_hub_join(&listener->fan, handover->fresh[i]);
+    go_on_elsewhere(handover->server);
+}
+
+void handover_hub_up(struct hub *hub)
+{
+    struct destination *destination, *next;
+    HASH_ITER(hh, hub->router->destinations, destination, next) {
+        if (destination->hub != hub)
+            continue;
+        weir_list_for_safe(link, &destination->servers) {
+            struct server *server = weir_container_of(link, struct server, link);
+            if (server->pins & PIN_LISTEN && server->client != NULL)
+                go_on_elsewhere(server);
+        }
+    }
+}
+
+/* What was agreed with it does not hold any more: who listens by it is ended, all others go on as
+ * without it. */
+static void lose_hub(struct handover *handover)
+{
+    bool waits = handover->stage == HANDOVER_JOINING || handover->stage == HANDOVER_MARKING;
+    handover->barrier = 0;
+    handover->heard = true;
+    handover->watched = false;
+    handover->mark = UINT64_MAX;
+    forget_fresh(handover);
+    if (handover->holds)
+        stop_holding(handover, false);
+    if (waits) {
+        handover->asks = true;
+        set_stage(handover, HANDOVER_WATCHING);
+    }
+    if (handover->stage != HANDOVER_WATCHING || waits)
+        go_on_elsewhere(handover->server);
+}
+
+void handover_hub_down(struct hub *hub)
+{
+    weir_list_for_safe(link, &hub->handovers)
+        lose_hub(weir_container_of(link, struct handover, link));
+}
+
+void handover_tick(struct hub *hub)
+{
+    weir_list_for(link, &hub->handovers) {
+        const struct handover *handover = weir_container_of(link, struct handover, link);
+        if (handover->stage == HANDOVER_MARKING && handover->marked_here &&
+            hub->router->loop->now - handover->since > MARK_LIMIT) {
+            hub_fail(hub, "it does not hear what server connections of the pool notify: it is "
+                          "not connected to the same server");
+            return;
+        }
+    }
+}
