@@ -114,6 +114,14 @@ int weir_hub_peek(const struct weir_hub_listener *listener, struct iovec *pieces
 /* The first `count` have been sent. */
 void weir_hub_sent(struct weir_hub_listener *listener, int count);
 
+/* Messages of a channel that wait, from the place `from` on, are forgotten, but for the first `keep`
+ * of them. */
+void weir_hub_forget_from(struct weir_hub_listener *listener, uint64_t channel, uint32_t from,
+                          uint32_t keep);
+/* How many of the channel wait in [from, to). */
+uint32_t weir_hub_count(const struct weir_hub_listener *listener, uint64_t channel, uint32_t from,
+                        uint32_t to);
+
 /* --- two views of one order ------------------------------------------------------------- */
 
 /* What a session has heard itself on a channel. */

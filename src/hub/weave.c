@@ -10,6 +10,17 @@
 #include "room.h"
 #include "weir/memory.h"
 
+/* What waits is now that of `fresh`, which has all references that are still wanted. */
+static void replace(struct weir_hub_listener *listener, const struct weir_hub_listener *fresh)
+{
+    free((void *)listener->waiting);
+    listener->waiting = fresh->waiting;
+    listener->capacity = fresh->capacity;
+    listener->first = fresh->first;
+    listener->count = fresh->count;
+    listener->bytes = fresh->bytes;
+}
+
 static bool is_common(const struct weir_hub_listener *listener, uint64_t channel)
 {
     return channel != 0 && weir_hub_has_joined(listener, channel);
@@ -73,10 +84,35 @@ void weir_hub_weave(struct weir_hub_listener *listener, uint32_t end,
     }
     while (at < listener->count)
         listener_queue(&woven, listener_waiting(listener, at++));
-    free((void *)listener->waiting);
-    listener->waiting = woven.waiting;
-    listener->capacity = woven.capacity;
-    listener->first = woven.first;
-    listener->count = woven.count;
-    listener->bytes = woven.bytes;
+    replace(listener, &woven);
+}
+
+/* --- what is over ---------------------------------------------------------------------- */
+
+uint32_t weir_hub_count(const struct weir_hub_listener *listener, uint64_t channel, uint32_t from,
+                        uint32_t to)
+{
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to && i < listener->count; i++)
+        count += listener_waiting(listener, i)->channel == channel;
+    return count;
+}
+
+void weir_hub_forget_from(struct weir_hub_listener *listener, uint64_t channel, uint32_t from,
+                          uint32_t keep)
+{
+    struct weir_hub_listener kept = {0};
+    if (weir_hub_count(listener, channel, from, listener->count) <= keep)
+        return;
+    for (uint32_t i = 0; i < listener->count; i++) {
+        struct weir_hub_message *message = listener_waiting(listener, i);
+        bool meant = i >= from && message->channel == channel;
+        if (meant && keep == 0) {
+            weir_hub_message_release(message);
+            continue;
+        }
+        keep -= meant;
+        listener_queue(&kept, message);
+    }
+    replace(listener, &kept);
 }

@@ -129,6 +129,9 @@ static void give_channels(struct handover *handover, const struct listener *list
     expect(server, PURPOSE_LISTEN);
     server->dirt |= DIRT_STATE;
     handover->given = true;
+    handover->bound_at = listener->fan.count;
+    handover->begun_at = UINT32_MAX;
+    handover->begun = hub_ping(handover->hub);
 }
 
 /* --- who notifies ---------------------------------------------------------------------- */
@@ -145,18 +148,19 @@ uint32_t handover_notifier(const struct hub *hub, uint32_t backend_pid)
 }
 
 /* From now on what is notified here is the client's, unless something of somebody else may still be
- * on its way: then the client is held until that has been heard. */
+ * on its way: then the client is held until that has been heard. One that listens always is, so that it is
+ * known what came before its transaction. */
 static void watch(struct handover *handover)
 {
     struct hub *hub = handover->hub;
     if (handover->watched || handover->holds || !hub_is_in_use(hub))
         return;
-    if (hub_has_heard(hub, handover->server)) {
+    if (handover->begun == 0 && hub_has_heard(hub, handover->server)) {
         handover->watched = true;
         return;
     }
     handover->holds = true;
-    handover->barrier = hub_ping(hub);
+    handover->barrier = handover->begun != 0 ? handover->begun : hub_ping(hub);
 }
 
 bool handover_begin(struct server *server, struct client *client)
@@ -213,12 +217,13 @@ bool handover_mind_message(struct client *client, const uint8_t *message, size_t
 
 bool handover_lets_pass(struct client *client)
 {
-    const struct handover *handover = client->server->handover;
+    struct handover *handover = client->server->handover;
     if (handover->holds) {
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
         return false;
     }
     handover_tell_ready(client);
+    handover->rests = false;
     return true;
 }
 
@@ -272,6 +277,20 @@ static struct weir_hub_message *copy_for(const struct client *client, const stru
     return copy;
 }
 
+/* The hub tells the client what is said on it. Those that are new it has only from the mark on, which it
+ * may have heard already. */
+static bool is_told_by_hub(const struct handover *handover, const struct client *client,
+                           const struct weir_hub_channel *channel)
+{
+    if (channel == NULL || !weir_hub_has_joined(&client->listener->fan, channel->id))
+        return false;
+    for (size_t i = 0; i < handover->fresh_count; i++) {
+        if (handover->fresh[i] == channel)
+            return false;
+    }
+    return true;
+}
+
 bool handover_hears(struct server *server, const uint8_t *message, uint32_t total)
 {
     struct handover *handover = server->handover;
@@ -295,7 +314,7 @@ bool handover_hears(struct server *server, const uint8_t *message, uint32_t tota
         return true;
     }
     const struct weir_hub_channel *channel = weir_hub_find(handover->hub->fan, name);
-    if (channel != NULL && weir_hub_has_joined(&client->listener->fan, channel->id))
+    if (is_told_by_hub(handover, client, channel))
         add_direct(handover, channel->id, NULL);
     else
         add_direct(handover, 0, copy_for(client, server, message, total));
@@ -347,6 +366,32 @@ bool handover_withholds(const struct server *server)
            (handover->given || (handover->asks && may_take_over(server)));
 }
 
+static bool has_name(const struct handover *handover, const char *name)
+{
+    const char *at = (const char *)weir_buffer_bytes(&handover->names);
+    const char *end = at + weir_buffer_length(&handover->names);
+    for (; at < end; at += strlen(at) + 1) {
+        if (strcmp(at, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* PostgreSQL does not tell a session what comes after the beginning of the transaction in which it
+ * gives the channel up. What the session itself was told before that counts. */
+static void end_channel(struct handover *handover, struct listener *listener,
+                        struct weir_hub_channel *channel)
+{
+    uint32_t told = 0;
+    for (size_t i = 0; i < handover->direct_count; i++)
+        told += handover->direct[i].message == NULL && handover->direct[i].channel == channel->id;
+    uint32_t early =
+        weir_hub_count(&listener->fan, channel->id, handover->bound_at, handover->begun_at);
+    weir_hub_forget_from(&listener->fan, channel->id, handover->begun_at,
+                         told > early ? told - early : 0);
+    weir_hub_leave(&listener->fan, channel);
+}
+
 /* The session has these channels; those that the hub does not have for the client are new. Those that
  * the client has and the session has not are over. */
 static void compare(struct handover *handover)
@@ -372,13 +417,8 @@ static void compare(struct handover *handover)
     struct weir_hub_channel *channel = weir_hub_channel_after(&listener->fan, NULL), *next;
     for (; channel != NULL; channel = next) {
         next = weir_hub_channel_after(&listener->fan, channel);
-        size_t size = strlen(channel->name) + 1;
-        const void *found = NULL;
-        for (at = (const char *)weir_buffer_bytes(&handover->names); at < end && found == NULL;
-             at += strlen(at) + 1)
-            found = strlen(at) + 1 == size && memcmp(at, channel->name, size) == 0 ? at : NULL;
-        if (found == NULL)
-            weir_hub_leave(&listener->fan, channel);
+        if (!has_name(handover, channel->name))
+            end_channel(handover, listener, channel);
     }
 }
 
@@ -507,6 +547,8 @@ static void finish(struct handover *handover)
         handover_forget(server);
     } else {
         handover->asks = false;
+        handover->begun_at = UINT32_MAX;
+        handover->rests = true;
         handover->marked_here = handover->marked_there = false;
         set_stage(handover, HANDOVER_WATCHING);
     }
@@ -682,6 +724,12 @@ void handover_spread(struct hub *hub, uint64_t request)
 {
     weir_list_for_safe(link, &hub->handovers) {
         struct handover *handover = weir_container_of(link, struct handover, link);
+        const struct client *client = handover->server->client;
+        if (handover->begun != 0 && handover->begun <= request && client != NULL &&
+            client->listener != NULL) {
+            handover->begun = 0;
+            handover->begun_at = client->listener->fan.count;
+        }
         if (handover->barrier != 0 && handover->barrier <= request && !handover->holds &&
             handover->stage == HANDOVER_ASKING)
             heard(handover);
@@ -730,7 +778,7 @@ void handover_hub_up(struct hub *hub)
 static void lose_hub(struct handover *handover)
 {
     bool waits = handover->stage == HANDOVER_JOINING || handover->stage == HANDOVER_MARKING;
-    handover->barrier = 0;
+    handover->barrier = handover->begun = 0;
     handover->heard = true;
     handover->watched = false;
     handover->mark = UINT64_MAX;

@@ -37,8 +37,11 @@ static bool is_open(const struct client *client)
     const struct server *server = client->server;
     if (server == NULL)
         return client->base.state == WEIR_CLIENT_IDLE || client->base.state == WEIR_CLIENT_WAITING;
-    if (server->handover != NULL && server->handover->stage == HANDOVER_LEAVING)
+    const struct handover *handover = server->handover;
+    if (handover != NULL && handover->stage == HANDOVER_LEAVING)
         return true;
+    if (handover != NULL && !handover->rests)
+        return false;
     return !handover_is_busy(server) && server->phase == SERVER_BOUND &&
            server->replies.count == 0 && server->status == 'I' &&
            server->pipeline == PIPELINE_IDLE && server->copy == COPY_NONE &&

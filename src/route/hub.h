@@ -109,12 +109,16 @@ struct handover {
     bool holds;   /* is to be watched; until then nothing of the client may pass */
     bool heard;   /* what the client has notified has been heard and handed out */
     bool marked_here, marked_there;
+    bool rests;       /* kept for other state than channels, between transactions */
     bool marks;       /* the session listens to the marker */
     uint64_t barrier; /* request that is awaited, 0: none */
     uint64_t joining; /* likewise, for new channels */
     uint64_t mark;
-    uint32_t marked_at;              /* what waited for the listener when the hub heard the mark */
-    weir_usec since;                 /* of the stage */
+    uint64_t begun;     /* request that is answered when all is heard from before the transaction */
+    uint32_t bound_at;  /* what waited for the listener when the session got its channels... */
+    uint32_t begun_at;  /* ...when that request was answered... */
+    uint32_t marked_at; /* ...and when the hub heard the mark */
+    weir_usec since;    /* of the stage */
     struct weir_buffer names;        /* of the session's channels, zero after each */
     struct weir_hub_channel **fresh; /* held: channels that are new */
     size_t fresh_count;

@@ -192,6 +192,12 @@ class Env:
         self.closing.callback(client.close)
         return client.login(user or self.user, self.dbname, self.password, **parameters)
 
+    def cluster_client(self, **parameters):
+        """A raw client on PostgreSQL itself, in the test's database."""
+        client = wire.Client(self.cluster.port, "127.0.0.1", timeout=20)
+        self.closing.callback(client.close)
+        return client.login(TRUSTED, self.dbname, **parameters)
+
     def reference(self):
         """A raw client on PostgreSQL itself, in a database of its own that looks like the test's."""
         name = self.dbname + "reference"

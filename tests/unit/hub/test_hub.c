@@ -264,6 +264,36 @@ Test(hub, peek_is_bounded)
     drop_unused();
 }
 
+Test(hub, what_waits_of_a_channel_is_forgotten)
+{
+    struct weir_hub_listener listener;
+    weir_hub_listener_init(&listener, hub);
+    join(&listener, "a");
+    join(&listener, "b");
+    for (int i = 0; i < 5; i++) {
+        char text[3] = {'a', (char)('0' + i), 0};
+        hear("a", text);
+        text[0] = 'b';
+        hear("b", text);
+    }
+    spread();
+    uint64_t a = weir_hub_find(hub, "a")->id;
+    cr_assert_eq(weir_hub_count(&listener, a, 0, 100), 5);
+    cr_assert_eq(weir_hub_count(&listener, a, 1, 5), 2);
+    weir_hub_forget_from(&listener, a, 3, 5);
+    cr_assert_eq(listener.count, 10);
+    weir_hub_forget_from(&listener, a, 3, 1);
+    cr_assert_eq(listener.bytes, 16);
+    cr_assert_str_eq(heard_by(&listener), "a0,b0,a1,b1,a2,b2,b3,b4");
+    hear("a", "only");
+    spread();
+    weir_hub_forget_from(&listener, a, 0, 0);
+    cr_assert_eq(listener.count, 0);
+    cr_assert_eq(listener.bytes, 0);
+    weir_hub_listener_clear(&listener);
+    drop_unused();
+}
+
 /* What ends while things are on their way: nothing may leak or be touched again. */
 Test(hub, ends_with_everything_under_way)
 {
