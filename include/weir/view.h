@@ -133,6 +133,10 @@ struct weir_view_client {
     int descriptor;
     const char *tls_version, *tls_cipher; /* NULL: plain */
     bool console;
+    uint32_t channels;              /* to which listen_hub listens for it */
+    uint64_t notifications;         /* that it was sent on their account */
+    uint32_t notifications_waiting; /* until it reads, or its transaction ends */
+    size_t notifications_waiting_bytes;
 };
 void weir_view_clients(const struct weir_router *router,
                        void (*each)(void *context, const struct weir_view_client *row),
@@ -208,6 +212,24 @@ struct weir_view_pin_row {
 void weir_view_pins(const struct weir_router *router,
                     void (*each)(void *context, const struct weir_view_pin_row *row),
                     void *context);
+
+/* One connection that listens for clients (listen_hub), or would. */
+struct weir_view_hub {
+    const char *database;   /* as the server knows it */
+    const char *host;       /* "one:5432,two:5432" */
+    const char *user;       /* as whom it logs in, NULL: nobody now */
+    const char *state_word; /* down, connecting, listening */
+    uint32_t backend_pid;   /* 0: none */
+    int64_t up_since;       /* wall clock, 0: is not up */
+    uint32_t channels, listeners;
+    uint64_t notifications, deliveries; /* heard, and sent to clients */
+    uint64_t waiting;                   /* of those to be sent */
+    size_t waiting_bytes;
+    uint64_t losses;     /* times it was lost */
+    const char *problem; /* the last one, NULL: none */
+};
+void weir_view_hubs(const struct weir_router *router,
+                    void (*each)(void *context, const struct weir_view_hub *row), void *context);
 
 /* A text that clients have prepared by name. */
 struct weir_view_prepared {

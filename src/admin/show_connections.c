@@ -166,6 +166,7 @@ static void show_client(void *context, const struct weir_view_client *client)
     rows_number(rows, (int64_t)client->server_id);
     show_pin_names(rows, client->pins);
     show_statement(walk, &client->statement);
+    rows_number(rows, client->channels);
     rows_end(rows);
 }
 

@@ -101,8 +101,7 @@ static bool end_some(struct hub *hub)
         if (link == NULL)
             return true;
         struct listener *listener = weir_container_of(link, struct listener, link);
-        char *text = weir_format("the connection that listens for this session (listen_hub) was "
-                                 "lost, notifications may be missing: %s",
+        char *text = weir_format("%s (%s)", weir_reason_row(WEIR_REASON_LISTEN_LOST)->text,
                                  hub->problem != NULL ? hub->problem : "it was closed");
         binding_end_client(listener->client, WEIR_REASON_LISTEN_LOST, text);
         free(text);
@@ -176,11 +175,14 @@ static void note(const struct hub *hub, const char *event, const char *detail)
 static void fall(struct hub *hub, const char *problem)
 {
     bool was_up = hub_is_up(hub);
+    char *before = hub->problem;
+    /* It may be the connection's own text. */
+    hub->problem = weir_strdup(problem);
+    problem = hub->problem;
+    free(before);
     weir_listen_close(hub->connection);
     hub->connection = NULL;
     hub->state = HUB_DOWN;
-    free(hub->problem);
-    hub->problem = weir_strdup(problem);
     hub->retry_pause = hub->retry_pause == 0 ? RETRY_MIN : hub->retry_pause * 2;
     if (hub->retry_pause > RETRY_MAX)
         hub->retry_pause = RETRY_MAX;

@@ -87,6 +87,12 @@ static void show_client(const struct client *client,
         .output_unsent = weir_stream_unsent(&client->base.stream),
     };
     row.console = client->console != NULL;
+    if (client->listener != NULL) {
+        row.channels = client->listener->fan.channels;
+        row.notifications = client->listener->told;
+        row.notifications_waiting = client->listener->fan.count;
+        row.notifications_waiting_bytes = client->listener->fan.bytes;
+    }
     if (client->since > 0)
         row.state_age = router->loop->now - client->since;
     if (client->destination != NULL) {

@@ -15,6 +15,7 @@ import threading
 import time
 
 import psycopg
+import psycopg.rows
 from psycopg import sql
 
 from harness import postgres, process, wire
@@ -197,6 +198,13 @@ class Env:
         client = wire.Client(self.cluster.port, "127.0.0.1", timeout=20)
         self.closing.callback(client.close)
         return client.login(TRUSTED, self.dbname, **parameters)
+
+    def show(self, what):
+        """Rows of the console as dictionaries; the test's pool has admin_users."""
+        with psycopg.connect(**self.parameters(dbname="pgweir"), autocommit=True,
+                             row_factory=psycopg.rows.dict_row) as connection:
+            cursor = connection.execute(what)
+            return cursor.fetchall() if cursor.description else []
 
     def reference(self):
         """A raw client on PostgreSQL itself, in a database of its own that looks like the test's."""

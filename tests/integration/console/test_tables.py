@@ -9,7 +9,7 @@ import psycopg
 from console import COLUMNS, console, expected_columns, one, refused, settings, show
 from support import Noise, background, pool
 
-OURS = ["COUNTERS", "EVENTS", "LATENCY", "PINS", "PREPARED", "REASONS", "RELOAD", "WAITS"]
+OURS = ["COUNTERS", "EVENTS", "HUBS", "LATENCY", "LISTENERS", "PINS", "PREPARED", "REASONS", "RELOAD", "WAITS"]
 
 
 @pool(**settings())

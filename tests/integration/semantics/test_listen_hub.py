@@ -12,6 +12,7 @@ import psycopg
 from harness import process, wire
 from support import Noise, Watch, background, pool
 
+HUB = {"auth": "trust", "admin_users": "raw"}
 MAKE = """
 create table if not exists facts (n int);
 create or replace function quit(channel text) returns void language plpgsql as
@@ -172,7 +173,7 @@ def play(env, seed, steps, count=4):
     return told, stage.unknown
 
 
-@pool(pool_size=3, auth="trust", listen_hub="on", seconds=240)
+@pool(pool_size=3, listen_hub="on", **HUB, seconds=240)
 def test_plays_as_on_a_direct_connection(env):
     """Random plays of several clients, each statement said to pgweir and to PostgreSQL: the same
     answers, and the same notifications before the same ReadyForQuery, from the same clients."""
@@ -218,7 +219,7 @@ class Ear(threading.Thread):
                            f"{payload!r} is told", seconds)
 
 
-@pool(pool_size=3, auth="trust", listen_hub="on", seconds=120)
+@pool(pool_size=3, listen_hub="on", **HUB, seconds=120)
 def test_storm(env):
     """Clients begin and cease to listen while others notify: each of them is told an unbroken piece
     of what PostgreSQL tells who listens all the time, from before its LISTEN was answered at the latest
@@ -299,3 +300,268 @@ def test_storm(env):
             assert every == [("a", payload) for payload in on_a], "a gap"
     assert len(pieces) > 20 and heard > 500, (len(pieces), heard)
     print(f"{len(whole)} notifications, {len(pieces)} listeners were told {heard}")
+
+
+# --- who is where ---------------------------------------------------------------------------------
+
+
+def hub_takes(env, listeners):
+    """The first one waits until the listening connection is there: it keeps its server connection."""
+    process.wait_until(lambda: sum(row["listeners"] for row in env.show("SHOW HUBS")) == listeners,
+                       f"{listeners} are taken over")
+
+
+def hub_pids(env):
+    return [pid for pid, in env.backends("pid", "application_name = 'pgweir listen_hub'")]
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_listeners_are_not_pinned(env):
+    """Fifty listeners and two server connections, one listening connection beside them; each has its
+    channels wherever it is served."""
+    listeners = [env.raw() for _ in range(50)]
+    with Watch(env, limit=3) as watch, Noise(env):
+        for number, client in enumerate(listeners):
+            assert client.query(f"listen everybody; listen own_{number}").error is None
+        for _ in range(6):
+            for number, client in enumerate(listeners):
+                result = client.query("select pg_backend_pid(), string_agg(c, ' ' order by c) from pg_listening_channels() c")
+                pid, channels = result.rows[0]
+                watch.served(number, pid)
+                assert channels == f"everybody own_{number}", channels
+    watch.assert_rotation(clients=50, distinct=2, least=3, lucky=10)
+    assert len(hub_pids(env)) == 1
+    sender = env.raw()
+    sender.query("notify everybody, 'all'; notify own_7, 'one'; notify nobody, 'none'")
+    for number, client in enumerate(listeners):
+        told = [notification(item)[1:] for item in client.query("select 1").messages if item.type == "A"]
+        assert told == [("everybody", "all")] + ([("own_7", "one")] if number == 7 else []), (number, told)
+    # Nobody's channels are anybody else's.
+    assert sender.query("select * from pg_listening_channels()").rows == []
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_other_state_and_listen(env):
+    """A client that is kept for a temporary table listens, too, and ceases to."""
+    client, other = env.raw(), env.raw()
+    assert client.query("create temp table mine (n int)").error is None
+    assert client.query("listen a").error is None
+    hub_takes(env, 1)
+    other.query("notify a, '1'")
+    assert notification(client.read()) == (other.pid, "a", "1")
+    assert client.query("select * from pg_listening_channels()").rows == [("a",)]
+    assert client.query("select count(*) from mine").value == "0"
+    client.query("listen b")
+    result = client.query("notify a, '2'; notify b, '3'")
+    assert [notification(item) for item in result.messages if item.type == "A"] == [
+        (client.pid, "a", "2"), (client.pid, "b", "3")], result
+    client.query("unlisten a")
+    other.query("notify a, '4'; notify b, '5'")
+    assert notification(client.read()) == (other.pid, "b", "5")
+    client.query("drop table mine")
+    other.query("notify b, '6'")
+    assert notification(client.read()) == (other.pid, "b", "6")
+    holders = [env.raw(), env.raw()]
+    for holder in holders:  # both server connections are free
+        assert holder.query("begin").error is None
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_function_call_message_notifies(env):
+    """pg_notify by the function call message."""
+    client = env.raw()
+    client.query("listen a")
+    oid = int(client.query("select 'pg_notify(text,text)'::regprocedure::oid").value)
+    values = b"".join(struct.pack("!I", len(value)) + value for value in (b"a", b"called"))
+    call = struct.pack("!IHH", oid, 1, 0) + struct.pack("!H", 2) + values + struct.pack("!H", 0)
+    result = client.ask(wire.message("F", call))
+    assert [notification(item) for item in result.messages if item.type == "A"] == [(client.pid, "a", "called")], result
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_pipelines_of_a_listener(env):
+    """Many batches in one segment, LISTEN and NOTIFY among them: all that is due is told, in order,
+    and every answer comes."""
+    client = env.raw()
+    pieces = [wire.query("listen a")]
+    for number in range(50):
+        pieces.append(wire.batch(f"notify a, '{number}'") if number % 2 else wire.query(f"notify a, '{number}'"))
+        if number == 25:
+            pieces.append(wire.query("listen b"))
+    client.send(*pieces)
+    told = []
+    for _ in range(52):
+        told += [notification(item) for item in client.read_until("Z") if item.type == "A"]
+    told += [notification(item) for item in client.query("select 1").messages if item.type == "A"]
+    assert told == [(client.pid, "a", str(number)) for number in range(50)], told
+
+
+# --- what breaks ----------------------------------------------------------------------------------
+
+
+def expect_lost(client):
+    """FATAL 08006 that says what has happened, and the end."""
+    said = [item for item in client.rest(20) if item.type == "E"]
+    assert said and said[-1].fields["S"] == "FATAL" and said[-1].fields["C"] == "08006", said
+    assert "listen_hub" in said[-1].fields["M"] and "may be missing" in said[-1].fields["M"], said
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_listening_connection_is_terminated(env):
+    """Who listens is told, loudly; who does not is not touched, and listening works again."""
+    listeners, other = [env.raw() for _ in range(5)], env.raw()
+    for client in listeners:
+        client.query("listen a")
+    hub_takes(env, 5)
+    victim, = hub_pids(env)
+    env.admin().execute("select pg_terminate_backend(%s)", (victim,))
+    for client in listeners:
+        expect_lost(client)
+    assert other.query("select 1").value == "1"
+    again = env.raw()
+    again.query("listen a")
+    other.query("notify a, 'again'")
+    assert notification(again.read()) == (other.pid, "a", "again") or not hub_pids(env)
+    process.wait_until(lambda: hub_pids(env) not in ([], [victim]), "it listens again")
+    assert again.query("select * from pg_listening_channels()").rows == [("a",)]
+    other.query("notify a, 'and again'")
+    assert notification(again.read())[1:] == ("a", "and again")
+    assert env.pooler.log_has("reason=listen_lost")
+
+
+@pool(pool_size=2, listen_hub="on", **HUB, own_cluster=True, seconds=90)
+def test_restart_of_postgresql(env):
+    listeners = [env.raw() for _ in range(5)]
+    for client in listeners:
+        client.query("listen a")
+    hub_takes(env, 5)
+    open_one = listeners.pop()
+    open_one.query("begin")
+    env.cluster.restart()
+    for client in listeners:
+        expect_lost(client)
+    assert open_one.rest(20)[-1].type == "E"
+    client, other = env.raw(), env.raw()
+    process.wait_until(lambda: client.query("listen a").error is None, "the server is back", 20)
+    process.wait_until(lambda: hub_pids(env), "it listens again", 20)
+    other.query("notify a, 'back'")
+    assert notification(client.read())[1:] == ("a", "back")
+
+
+@pool(pool_size=2, listen_hub="on", **HUB, client_memory_limit="64kB")
+def test_client_that_does_not_read(env):
+    """It is ended with an error that says why; those who read miss nothing."""
+    slow, quick, sender = env.raw(), Ear(env.raw()), env.raw()
+    slow.query("listen a")
+    quick.query("listen a")
+    hub_takes(env, 2)
+    count = 0
+    while not env.pooler.log_has("reason=listen_overflow"):
+        assert sender.query(f"notify a, '{count} {'x' * 7000}'").error is None
+        count += 1
+        assert count < 5000
+    told = slow.rest(20)
+    sender.query("notify a, 'end'")
+    quick.wait("end")
+    assert [item[2].split(" ")[0] for item in quick.told] == [str(number) for number in range(count)] + ["end"]
+    numbers = [notification(item)[2].split(" ")[0] for item in told if item.type == "A"]
+    assert numbers == [str(number) for number in range(len(numbers))] and len(numbers) <= count, len(numbers)
+    assert told[-1].type == "E" and told[-1].fields["C"] == "53200", told[-1]
+    assert "client_memory_limit" in told[-1].fields["M"], told[-1]
+
+
+@pool(pool_size=2, listen_hub="on", **HUB, client_memory_limit="64kB")
+def test_listener_in_a_long_transaction(env):
+    """What comes meanwhile waits for the end of the transaction; too much of it ends the client."""
+    patient, hoarder, sender = env.raw(), env.raw(), env.raw()
+    for client in (patient, hoarder):
+        client.query("listen a")
+    hub_takes(env, 2)
+    patient.query("begin")
+    for number in range(20):
+        sender.query(f"notify a, '{number}'")
+    assert patient.query("select 1").types == "TDCZ"
+    result = patient.query("commit")
+    assert result.types == "C" + "A" * 20 + "Z", result.types
+    hoarder.query("begin")
+    for number in range(20):
+        sender.query(f"notify a, '{'x' * 7000}'")
+    assert hoarder.rest(20)[-1].fields["C"] == "53200"
+
+
+@pool(pool_size=2, listen_hub="on", **HUB)
+def test_listeners_vanish(env):
+    """At any moment, without leaving anything: neither channels nor server connections."""
+    draw = random.Random(1)
+    for number in range(60):
+        client = env.raw()
+        client.send(wire.query(f"listen a; listen own_{number}"))
+        if draw.random() < 0.7:
+            client.read_until("Z")
+            client.send(wire.query(draw.choice(["select pg_sleep(0.01)", "begin", "unlisten *", "notify a, 'x'", "listen b"])))
+        time.sleep(draw.random() * 0.01)
+        client.reset()
+    env.assert_no_open_transaction()
+    client = env.raw()
+    for _ in range(4):
+        assert client.query("select count(*) from pg_listening_channels()").value == "0"
+    process.wait_until(lambda: not env.show("SHOW LISTENERS"), "no channel is left")
+
+
+# --- encodings ------------------------------------------------------------------------------------
+
+
+@pool(pool_size=3, listen_hub="on", **HUB)
+def test_encodings(env):
+    """What the hub hears is in the database's encoding: a client with another one keeps its server
+    connection, which translates; one that changes it while it listens is ended."""
+    plain, latin, sender = env.raw(), env.raw(client_encoding="LATIN1"), env.raw()
+    for client in (plain, latin):
+        assert client.query("listen a").error is None
+    hub_takes(env, 1)
+    sender.query("notify a, 'é'")
+    assert plain.read().body.endswith("é\0".encode())
+    assert latin.read().body.endswith("é\0".encode("latin1"))
+    assert latin.query("select * from pg_listening_channels()").rows == [("a",)]
+    latin.query("unlisten *")
+    plain.send(wire.query("set client_encoding = 'LATIN1'"))
+    said = [item for item in plain.rest(20) if item.type == "E"]
+    assert said[-1].fields["S"] == "FATAL" and said[-1].fields["C"] == "0A000", said
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@pool(pool_size=3, listen_hub="off", **HUB)
+def test_reload_switches(env):
+    """On: clients that are pinned go on, new ones are not. Off: who listens by the hub goes on doing so."""
+    pinned, sender = env.raw(), env.raw()
+    pinned.query("listen a")
+    env.pooler.settings["listen_hub"] = "on"
+    env.pooler.reload()
+    free = [env.raw() for _ in range(5)]
+    for client in free:
+        assert client.query("listen a").error is None
+    hub_takes(env, 6)
+    sender.query("notify a, 'on'")
+    for client in free + [pinned]:
+        assert notification(client.read())[1:] == ("a", "on")
+    env.pooler.settings["listen_hub"] = "off"
+    env.pooler.reload()
+    sender.query("notify a, 'off'")
+    for client in free:
+        assert notification(client.read())[1:] == ("a", "off")
+        assert client.query("select * from pg_listening_channels()").rows == [("a",)]
+    late = env.raw()
+    late.query("listen a")
+    assert "LISTEN" in str(env.show("SHOW PINS")), "a new one keeps its connection"
+
+
+@pool(pool_size=3, listen_hub="on", **HUB)
+def test_reconnect(env):
+    """RECONNECT may lead to another server: who listens is told."""
+    client = env.raw()
+    client.query("listen a")
+    hub_takes(env, 1)
+    env.show("RECONNECT")
+    expect_lost(client)

@@ -214,6 +214,13 @@ void weir_view_pins(const struct weir_router *router,
     each(context, &row);
 }
 
+void weir_view_hubs(const struct weir_router *router,
+                    void (*each)(void *context, const struct weir_view_hub *row), void *context)
+{
+    const struct weir_view_hub row = {.database = "d.b", .host = "h:5432", .state_word = "down"};
+    each(context, &row);
+}
+
 bool weir_view_prepared_some(const struct weir_router *router, uint64_t *at, size_t limit,
                              void (*each)(void *context, const struct weir_view_prepared *row),
                              void *context)
