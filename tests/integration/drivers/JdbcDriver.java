@@ -347,6 +347,41 @@ public class JdbcDriver {
         });
     }
 
+    /** Each client is told what everybody notifies, in one order, and knows its own by the process id. */
+    static void notifications() throws Exception {
+        int count = 8;
+        java.util.concurrent.CyclicBarrier barrier = new java.util.concurrent.CyclicBarrier(count);
+        String[] orders = new String[count];
+        together(count, (connection, number) -> {
+            org.postgresql.PGConnection plain = connection.unwrap(org.postgresql.PGConnection.class);
+            connection.createStatement().execute("listen news");
+            barrier.await();
+            connection.setAutoCommit(false);
+            for (int turn = 0; turn < 5; turn++) {
+                served(number, connection);
+                value(connection, "select pg_notify('news', '" + number + " " + turn + "')");
+                connection.commit();
+            }
+            connection.setAutoCommit(true);
+            StringBuilder order = new StringBuilder();
+            int heard = 0;
+            while (heard < 5 * count) {
+                org.postgresql.PGNotification[] notes = plain.getNotifications(20000);
+                check(notes != null && notes.length > 0, "only " + heard + " came");
+                for (org.postgresql.PGNotification note : notes) {
+                    boolean own = note.getParameter().startsWith(number + " ");
+                    check(own == (note.getPID() == plain.getBackendPID()), note.getParameter() + " from " + note.getPID());
+                    order.append(note.getParameter()).append(";");
+                    heard++;
+                }
+            }
+            orders[number] = order.toString();
+            connection.createStatement().execute("unlisten *");
+            barrier.await();
+            check(orders[number].equals(orders[0]), orders[number] + " is not " + orders[0]);
+        });
+    }
+
     public static void main(String[] arguments) throws Exception {
         url = "jdbc:postgresql://" + arguments[1] + ":" + arguments[2] + "/" + arguments[3];
         login.setProperty("user", arguments[4]);
@@ -357,6 +392,7 @@ public class JdbcDriver {
         }
         switch (arguments[0]) {
             case "thresholds": thresholds(); break;
+            case "notifications": notifications(); break;
             case "fetch": fetch(); break;
             case "batches": batches(); break;
             case "largeObjects": largeObjects(); break;

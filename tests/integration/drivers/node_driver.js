@@ -34,6 +34,31 @@ const scenarios = {
     }))
   },
 
+  // Each client is told what everybody notifies, in one order, and knows its own by the process id.
+  async notifications() {
+    const clients = await Promise.all(Array.from({ length: 8 }, () => connect()))
+    const orders = clients.map(() => [])
+    clients.forEach((client, number) => client.on('notification', (note) => {
+      assert.strictEqual(note.payload.startsWith(`${number} `), note.processId === client.processID)
+      orders[number].push(note.payload)
+    }))
+    await Promise.all(clients.map((client) => client.query('listen news')))
+    await Promise.all(clients.map(async (client, number) => {
+      for (let turn = 0; turn < 5; turn++) {
+        await client.query('begin')
+        served.push([number, (await client.query('select pg_backend_pid() as pid')).rows[0].pid])
+        await client.query("select pg_notify('news', $1)", [`${number} ${turn}`])
+        await client.query('commit')
+      }
+    }))
+    for (let patience = 0; orders.some((order) => order.length < 40) && patience < 200; patience++) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    orders.forEach((order) => assert.deepStrictEqual(order, orders[0]))
+    assert.strictEqual(orders[0].length, 40)
+    await Promise.all(clients.map((client) => client.end()))
+  },
+
   async pool() {
     const pool = new Pool({ max: 15 })
     await pool.query('drop table if exists node_rows; create table node_rows (n int primary key, body jsonb)')

@@ -241,7 +241,44 @@ func cancels() {
 	})
 }
 
+// Each client is told what everybody notifies, in one order, and knows its own by the process id.
+func notifications() {
+	const count = 8
+	var listening, done sync.WaitGroup
+	listening.Add(count)
+	done.Add(count)
+	orders := make([]string, count)
+	together(count, nil, func(conn *pgx.Conn, number int) {
+		_, err := conn.Exec(background, "listen news")
+		check(err)
+		listening.Done()
+		listening.Wait()
+		for turn := 0; turn < 5; turn++ {
+			tx, err := conn.Begin(background)
+			check(err)
+			served(number, tx)
+			_, err = tx.Exec(background, "select pg_notify('news', $1)", fmt.Sprint(number, " ", turn))
+			check(err)
+			check(tx.Commit(background))
+		}
+		for heard := 0; heard < 5*count; heard++ {
+			ctx, cancel := context.WithTimeout(background, 30*time.Second)
+			note, err := conn.WaitForNotification(ctx)
+			cancel()
+			check(err)
+			own := strings.HasPrefix(note.Payload, fmt.Sprint(number, " "))
+			hold(own == (note.PID == conn.PgConn().PID()), "%s from %d at %d", note.Payload, note.PID, conn.PgConn().PID())
+			orders[number] += note.Payload + ";"
+		}
+		_, err = conn.Exec(background, "unlisten news")
+		check(err)
+		done.Done()
+		done.Wait()
+		hold(orders[number] == orders[0], "%s is not %s", orders[number], orders[0])
+	})
+}
+
 func main() {
-	map[string]func(){"modes": modes, "describe": describeMode, "prepared": prepared, "batches": batches, "pool": pool,
+	map[string]func(){"notifications": notifications, "modes": modes, "describe": describeMode, "prepared": prepared, "batches": batches, "pool": pool,
 		"cancels": cancels}[os.Args[1]]()
 }
