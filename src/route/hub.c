@@ -411,6 +411,8 @@ static void destroy(struct hub *hub)
     HASH_DEL(hub->router->hubs, hub);
     weir_task_cancel(&hub->work);
     weir_listen_close(hub->connection);
+    hub->connection = NULL;
+    hub->state = HUB_DOWN;
     tidy(hub);
     weir_hub_destroy(hub->fan);
     free(hub->problem);
