@@ -18,7 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TESTS = os.path.join(ROOT, "tests")
-SUITES = ["build", "lint", "unit", "fuzz", "scenario", "integration", "bench"]
+SUITES = ["build", "lint", "unit", "fuzz", "scenario", "integration", "pg_regress", "bench"]
 RESULT_LINE = re.compile(r"^(ok|FAIL|skip)\s+(\S+)(.*)$")
 CASES = re.compile(r"Tested: \D*(\d+)")
 DETAIL_LINES = 60
@@ -244,6 +244,9 @@ class Run:
 
     def integration(self):
         self.other("integration", 1200)
+
+    def pg_regress(self):
+        self.other("pg_regress", 300, "--fast")
 
     def bench(self):
         self.other("bench", 180, "--smoke")

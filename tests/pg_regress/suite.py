@@ -9,6 +9,8 @@ import tempfile
 
 from harness import postgres, process
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+
 # What single tests build on, as parallel_schedule orders it.
 FIRST = ["test_setup", "create_function_c", "create_misc", "create_operator", "create_procedure",
          "create_table", "create_type", "create_schema", "copy", "create_index",
@@ -123,9 +125,25 @@ def packaged(path):
     return root + path.format(rest.partition("/")[0])
 
 
-def tools():
-    """The folder with pg_regress and isolationtester."""
-    return packaged("/usr/lib/postgresql/{}/lib/pgxs/src/test")
+def tools(room):
+    """The folder with pg_regress or pg_isolation_regress."""
+    return packaged("/usr/lib/postgresql/{}/lib/pgxs/src/test/" + room)
+
+
+def isolation_tools(tree, output):
+    """The folder with pg_isolation_regress and a tester that finds its sessions by name: it asks whether
+    a session waits by the process id of its connection, which through a pooler is no server's."""
+    folder = os.path.join(output, "tools")
+    os.makedirs(folder, exist_ok=True)
+    shutil.copytree(os.path.join(tree, "src/test/isolation"), os.path.join(folder, "source"), dirs_exist_ok=True)
+    run(["patch", "-p4", "-d", os.path.join(folder, "source"), "-i", os.path.join(HERE, "isolationtester.patch")])
+    libraries = packaged("/usr/lib/postgresql/{}/lib")
+    run(["cc", "-O1", "-w", "-o", os.path.join(folder, "isolationtester"),
+         "-I", packaged("/usr/include/postgresql/{}/server"), "-I", "/usr/include/postgresql", "-I", "/usr/include/postgresql/internal",
+         *(os.path.join(folder, "source", name) for name in ("isolationtester.c", "specparse.c")),
+         "-lpq", *(os.path.join(libraries, f"lib{name}.a") for name in ("pgfeutils", "pgcommon", "pgport"))])
+    shutil.copy(os.path.join(tools("isolation"), "pg_isolation_regress"), folder)
+    return folder
 
 
 def prepare(tree, output):
