@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
 #include "weir/resolve.h"
 

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "state.h"
 
 /* So many different sets of settings are remembered per destination. */
 #define GREETINGS_MAX 256

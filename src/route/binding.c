@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "state.h"
+#include "view.h"
 
 static void count_binding_end(struct server *server)
 {

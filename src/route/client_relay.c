@@ -5,6 +5,7 @@
 
 #include "router.h"
 #include "sql_text.h"
+#include "state.h"
 #include "statement.h"
 
 /* So much of a query's text is looked at to see whether it names a prepared statement. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "login.h"
 #include "router.h"
 
 bool console_is_named(const struct weir_router *router, const char *database)

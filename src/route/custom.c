@@ -7,6 +7,7 @@
 
 #include "router.h"
 #include "sql_text.h"
+#include "state.h"
 
 #define NAMES_MAX 256
 /* Functions may change beside pgweir: they are read again at a sample after this. */

@@ -3,6 +3,7 @@
  * descriptor and no place among the clients; the tick looks after them. */
 #include <stdlib.h>
 
+#include "login.h"
 #include "router.h"
 
 /* So many may wait for one user at one address, or all of them could try at the same instant. */

@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "view.h"
 
 /* A snapshot that a login under way may still point into. */
 struct retired {

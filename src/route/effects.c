@@ -5,6 +5,7 @@
 
 #include "router.h"
 #include "sql_text.h"
+#include "state.h"
 
 #define SLOTS_FIRST 64u
 #define SLOTS_MAX   4096u

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "router.h"
+#include "view.h"
 #include "weir/view.h"
 
 /* PostgreSQL's names are shorter than this. */

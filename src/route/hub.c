@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "view.h"
 
 /* Of one turn of the loop: messages queued for clients, and clients that are sent something. */
 #define SPREAD_PER_TURN 4096

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "state.h"
 
 static void replace(const struct weir_profile **place, const struct weir_profile *profile)
 {

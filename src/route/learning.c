@@ -6,6 +6,7 @@
 
 #include "settings.h"
 #include "sql_text.h"
+#include "state.h"
 
 /* One question for all: the settings of the session, and a row for each kind of state that cannot be
  * carried to another connection. What a transaction has of its own counts as set in the session for

@@ -2,6 +2,7 @@
  * login waits. */
 #include <stdlib.h>
 
+#include "login.h"
 #include "router.h"
 
 /* Who waits for an answer; there while the login lasts. */

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
 
 static bool is_meant(const struct destination *destination, const char *database)

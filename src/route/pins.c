@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "view.h"
 #include "weir/view.h"
 
 _Static_assert((int)PIN_SQL_PREPARED == (int)WEIR_PIN_SQL_PREPARED &&

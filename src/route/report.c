@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "view.h"
 #include "weir/view.h"
 
 static void print_holders(const struct weir_view_holders *holders, char *text, size_t size)

@@ -2,7 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "state.h"
+#include "view.h"
 
 #define TICK_SECONDS 0.1
 

@@ -20,6 +20,9 @@
  *   events.c        the last events            stats.c         totals that outlive pools
  *   view*.c         what operators see         server_error.c  errors of servers for clients
  *   hub.c, handover.c, notices.c               LISTEN without a connection of one's own
+ *
+ * What only some of them need to know of others is in login.h (logins), state.h (session state),
+ * statement.h (prepared statements), hub.h and view.h.
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H
@@ -390,90 +393,6 @@ static inline void router_echo(const struct server *server, const char *event, c
         router_echo_loudly(server, event, detail);
 }
 
-/* --- admission.c ----------------------------------------------------------------------- */
-
-extern const struct weir_session_ops router_session_ops;
-/* A greeting client has its server with its settings applied: welcome it. */
-void admission_welcome_from_server(struct client *client);
-/* " tls=TLSv1.3/TLS_AES_256_GCM_SHA384" for the log, or "". */
-#define ADMISSION_TLS_MAX 96
-const char *admission_tls(const struct client *client, char *text, size_t size);
-/* The settings of a greeting client were refused, or no server could be had. */
-void admission_refuse(struct client *client, enum weir_reason reason, const char *text,
-                      const struct weir_buffer *server_error);
-void admission_forget_greetings(struct destination *destination);
-/* Replication clients have no place in the queue of a paused pool: those that may go on do. */
-void admission_greet_paused(struct weir_router *router);
-
-/* --- access.c -------------------------------------------------------------------------- */
-
-/* What this client must prove, by auth_type. It may be for later: when it depends on what others have
- * to be asked, weir_client_admitted follows. False: refused at once, with login->refusal set. */
-bool access_demand(struct client *client, struct weir_admission *admission);
-/* It has proven that; whether its certificate names it, too, where the rule wants that. False: refused
- * and closed. */
-bool access_confirm(struct client *client);
-/* What the log should say of a refusal by a rule; or NULL. */
-const char *access_note(const struct client *client);
-/* The login is over. */
-void access_end(struct client *client);
-/* The same for one that has waited, for what failed before it. */
-bool access_demand_now(struct client *client, struct weir_admission *admission);
-
-/* --- strangers.c ----------------------------------------------------------------------- */
-
-/* Reads the limits from the router's configuration. */
-void strangers_configure(struct weir_router *router);
-/* Whether the connection that was just accepted may stay; otherwise it was told and closed. */
-bool strangers_let_in(struct weir_router *router, int fd, const struct weir_address *peer);
-/* The only one that moves a client from place to place. */
-void strangers_take_place(struct client *client, enum place place);
-/* As whom it is counted. False: its socket is gone. */
-bool strangers_find(const struct client *client, struct weir_stranger *stranger);
-
-/* --- delay.c --------------------------------------------------------------------------- */
-
-enum delay_verdict {
-    DELAY_NONE,
-    DELAY_WAITS,   /* the admission is for later */
-    DELAY_REFUSED, /* with login->refusal set */
-};
-enum delay_verdict delay_demand(struct client *client, struct weir_admission *admission);
-/* A weir_session_ops.failed. */
-bool delay_failed(struct weir_client *base);
-void delay_tick(struct weir_router *router);
-/* It waits no longer. */
-void delay_end(struct client *client);
-
-/* --- verdict.c ------------------------------------------------------------------------- */
-
-/* The login is to be judged so; the password comes later. */
-void verdict_demand(struct client *client, struct weir_outside *outside);
-/* The session room's judge. */
-void verdict_judge(struct weir_client *base, const char *password);
-/* Its password was found right. */
-bool verdict_is_right(const struct client *client);
-/* For the log, or NULL. */
-const char *verdict_problem(const struct client *client);
-void verdict_end(struct client *client);
-/* Workers as the rules and settings want them. */
-void verdict_follow(struct weir_router *router);
-void verdict_report(const struct weir_router *router);
-
-/* --- lookup.c -------------------------------------------------------------------------- */
-
-/* When its user is unknown but may be found in a database, that is asked and the admission is for
- * later. */
-void lookup_demand(struct client *client, struct weir_admission *admission);
-/* A weir_session_ops.recheck: what is remembered of the user may be old. */
-bool lookup_again(struct weir_client *base);
-/* The database knows the user. */
-bool lookup_has_found(const struct client *client);
-/* Why it does not let it in, for the log; or NULL. */
-const char *lookup_problem(const struct client *client);
-/* No answer will come. */
-void lookup_end(struct client *client);
-
 /* --- console.c ------------------------------------------------------------------------- */
 
 /* There is a console and this is one of its databases. */
@@ -646,111 +565,11 @@ void statement_forget_server(struct server *server);
 /* Frees copies that were dropped, when nothing in flight can refer to them. */
 void statement_at_rest(struct server *server);
 
-/* --- initial.c: over what connect_query has set ----------------------------------------- */
-
-/* Its own settings over the initial ones, without those that it has RESET; borrowed. */
-const struct weir_profile *settings_merge(struct client *client,
-                                          const struct weir_profile *initial);
-/* What must hold on the connection for this client; borrowed. */
-static inline const struct weir_profile *settings_wanted(struct client *client,
-                                                         const struct server *server)
-{
-    return __builtin_expect(server->initial == NULL, 1) ? client->settings
-                                                        : settings_merge(client, server->initial);
-}
-/* A server connection that has these needs nothing. */
-static inline const void *settings_affinity(const struct client *client)
-{
-    return client->merged != NULL ? client->merged : client->settings;
-}
-/* Takes over the reference: the client's own settings are these now. */
-void settings_change(struct client *client, const struct weir_profile *settings);
-/* Splits what holds on the connection into what the client has RESET of the initial settings, which
- * is remembered, and its own, which is returned as a new reference. */
-const struct weir_profile *settings_take_own(struct client *client,
-                                             const struct weir_profile *initial,
-                                             const struct weir_profile *held);
-/* The name (lower case) has a value again. */
-void settings_not_unset(struct client *client, const char *name);
-/* The next word with a dot in a connect_query, which may be the name of a setting, or NULL. */
-const char *initial_custom_name(const char *sql, size_t *length);
-/* Some of the initial settings do not hold at present. */
-bool settings_lack_initial(const struct server *server);
-void settings_forget_client(struct client *client);
-
-/* --- custom.c: settings with names of clients' own --------------------------------------- */
-
-/* The values of a Bind: the body from the formats on, as far as it is there. */
-struct custom_values {
-    const uint8_t *rest;
-    const uint8_t *end;
-};
-
-/* A text is sent with `mentions` not 0 (enum sql_mention); values NULL: there are none. */
-void custom_mind(struct server *server, const uint8_t *text, size_t length, unsigned mentions,
-                 const struct custom_values *values);
-/* A setting of unknown name may be set: nobody else may get the connection before it is reset. */
-void custom_keep_connection(struct server *server);
-/* The name, in lower case, is asked for from now on. False: too many are. */
-bool custom_note(struct server *server, const char *name);
-/* Adds the part of the question that asks for them. */
-void custom_ask(const struct server *server, struct weir_writer *writer);
-/* Likewise for the names that functions have in their sources, unless these were read already. */
-void custom_ask_functions(struct server *server, struct weir_writer *writer);
-/* A row with such a name. */
-void custom_on_function(struct server *server, const char *name);
-/* Functions have changed. */
-void custom_forget_functions(struct destination *destination);
-/* They may have. */
-void custom_forget_old_functions(struct destination *destination);
-/* The question failed for a name that this user may not read: without it, it is asked again. False:
- * that was not the cause. */
-bool custom_hide(struct server *server);
-void custom_free(struct destination *destination);
-
-/* --- sequences.c: what currval and lastval go by ------------------------------------------- */
-
-/* Clients of this pool keep their connection for it. */
-bool sequences_matter(const struct server *server);
-/* A value was taken, as far as texts and tags tell. */
-void sequences_taken(struct server *server);
-/* DISCARD SEQUENCES or DISCARD ALL. */
-void sequences_discarded(struct server *server);
-/* A text that mentions currval or lastval is about to be sent. */
-void sequences_asked(struct server *server);
-
 /* --- unnamed.c ------------------------------------------------------------------------- */
 
 /* Asks for the description of an unnamed statement that may be kept, before an Execute (which may
  * begin a COPY, where nothing can be asked) or Sync is sent. */
 void unnamed_describe_pending(struct client *client);
-
-/* --- settings.c, learning.c ------------------------------------------------------------ */
-
-/* Sends what makes server->settings equal to what the client wants. True: the client must be held
- * until the answer is there. */
-bool settings_sync(struct server *server, struct client *client);
-void settings_on_synced(struct server *server);
-/* The profile with values in the server's own spelling, as reported by a session that has it. */
-const struct weir_profile *settings_canonical(const struct weir_profile *profile,
-                                              const struct weir_parameters *parameters);
-/* ParameterStatus while a client is bound. */
-void settings_on_reported(struct server *server, const char *name, const char *value);
-/* E'' strings mean the same whatever standard_conforming_strings says. */
-void settings_write_literal(struct weir_writer *writer, const char *text);
-/* Asks the server which settings hold, and which other state there is; the client, if there is one, is
- * held meanwhile. */
-void settings_ask(struct server *server);
-/* A row of the answer to settings_sync. */
-void settings_on_applied(struct server *server, const uint8_t *body, size_t length);
-/* The query that undoes server->resets has succeeded: what holds now is known without asking. */
-void settings_on_reset(struct server *server);
-/* The client's own settings, and those of its login, are spelled as in `spelled` from now on. */
-void settings_respell(struct client *client, const struct weir_profile *spelled);
-/* Sends what makes up for a RESET of everything. False: nothing is missing. */
-bool settings_restore(struct server *server);
-void settings_on_row(struct server *server, const uint8_t *body, size_t length);
-void settings_on_learned(struct server *server);
 
 /* --- settling.c ------------------------------------------------------------------------ */
 
@@ -804,35 +623,5 @@ void running_refer_to(struct server *server, struct statement *statement);
 void running_forget(struct server *server);
 /* The statement that runs or ran last; *length 0: not known. Not zero-terminated. */
 void running_text(const struct server *server, const char **text, size_t *length);
-
-/* --- view.c ---------------------------------------------------------------------------- */
-
-struct weir_view_statement;
-
-int64_t view_wall_now(void);
-/* Of an instant of the loop's clock, 0 stays 0. */
-int64_t view_wall(const struct weir_router *router, weir_usec instant);
-const char *view_application_name(const struct weir_profile *settings);
-/* What the server connection runs, or ran last. */
-void view_server_statement(const struct server *server, struct weir_view_statement *statement);
-/* What the client asks for next, as far as it is kept here. */
-void view_client_statement(const struct client *client, struct weir_view_statement *statement);
-
-/* --- view_prepared.c ------------------------------------------------------------------- */
-
-/* A name of the client, the empty one included; NULL: unknown. */
-const struct client_statement *view_named(const struct client *client, const char *name,
-                                          size_t length);
-
-/* --- view_pools.c ---------------------------------------------------------------------- */
-
-struct weir_view_holders;
-void view_holders(const struct destination *destination, struct weir_view_holders *holders);
-
-/* --- report.c -------------------------------------------------------------------------- */
-
-/* "3 running, 5 idle in transaction, 1 slow reader": who holds the connections of the pool. */
-void report_holders(const struct destination *destination, char *text, size_t size);
-void report_slow_query(struct server *server);
 
 #endif

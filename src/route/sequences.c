@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "state.h"
 
 static bool are_followed(const struct server *server)
 {

@@ -3,8 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
+#include "state.h"
 #include "statement.h"
+#include "view.h"
 
 /* Messages other than rows are held whole, up to this. */
 #define WHOLE_MAX (64u * 1024 * 1024)

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "settings.h"
+#include "state.h"
 
 void settings_write_literal(struct weir_writer *writer, const char *text)
 {

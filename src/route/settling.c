@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "state.h"
 
 static bool send_query(struct server *server, const char *sql, enum reply_purpose purpose)
 {

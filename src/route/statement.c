@@ -20,6 +20,7 @@
 
 #include "router.h"
 #include "sql_text.h"
+#include "state.h"
 #include "statement.h"
 
 #define NAME_MAX_BYTES 65535

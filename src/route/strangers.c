@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "login.h"
 #include "router.h"
 
 /* Within this time an honest login is done, however many come at once: nobody is sent away for

@@ -15,6 +15,7 @@
 
 #include "router.h"
 #include "sql_text.h"
+#include "state.h"
 #include "statement.h"
 
 enum step unnamed_parse(struct client *client, const uint8_t *message, uint32_t total)

@@ -1,7 +1,10 @@
 /* Time-outs, ten times a second. Precision is the tick; nothing here runs per query. */
 #include <stdlib.h>
 
+#include "login.h"
 #include "router.h"
+#include "state.h"
+#include "view.h"
 
 /* A client that does not take its last words. */
 #define ENDING_LIMIT (5 * WEIR_SEC)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login.h"
 #include "router.h"
 
 /* There while the login lasts. */

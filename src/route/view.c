@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "router.h"
+#include "view.h"
 
 int64_t view_wall_now(void)
 {

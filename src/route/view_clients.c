@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "view.h"
 #include "weir/view.h"
 
 static const char *word_of(const struct client *client)

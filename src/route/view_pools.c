@@ -1,5 +1,6 @@
 /* Pools for the operator: who holds their connections, and what the next client would wait for. */
 #include "router.h"
+#include "view.h"
 #include "weir/view.h"
 
 const char *weir_view_limit_name(enum weir_view_limit limit)

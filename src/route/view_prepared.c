@@ -3,6 +3,7 @@
 
 #include "router.h"
 #include "statement.h"
+#include "view.h"
 #include "weir/view.h"
 
 const struct client_statement *view_named(const struct client *client, const char *name,

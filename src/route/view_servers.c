@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "view.h"
 #include "weir/tls.h"
 #include "weir/view.h"
 
