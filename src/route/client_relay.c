@@ -161,7 +161,8 @@ static enum step take_query(struct client *client, const uint8_t *message, size_
     if (server->resets == 0) {
         if (__builtin_expect(mentions != 0, 0))
             custom_mind(server, text, length, mentions, NULL);
-        effects_mind(server, sql_fingerprint(text, length));
+        if (!effects_mind(server, sql_fingerprint(text, length)))
+            custom_suspect(server, text, length, NULL);
     }
     if (__builtin_expect(have < total, 0))
         server->unread = true;

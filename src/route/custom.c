@@ -161,11 +161,93 @@ void custom_mind(struct server *server, const uint8_t *text, size_t length, unsi
         custom_keep_connection(server);
 }
 
+/* --- names in texts of unknown effect ----------------------------------------------------- */
+
+#define SUSPECTS_MAX 256 /* bytes */
+
+/* Whether all of it is name.name. */
+static bool looks_like_name(const uint8_t *text, size_t length)
+{
+    bool dot = false, begins = true;
+    if (length == 0 || length >= SQL_NAME_SIZE)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t byte = text[i];
+        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_';
+        if (byte == '.' && !begins)
+            dot = begins = true;
+        else if (letter || (!begins && ((byte >= '0' && byte <= '9') || byte == '$')))
+            begins = false;
+        else
+            return false;
+    }
+    return dot && !begins;
+}
+
+static void suspect(struct server *server, const uint8_t *text, size_t length)
+{
+    char name[SQL_NAME_SIZE];
+    if (!looks_like_name(text, length) ||
+        weir_buffer_length(&server->suspects) + length >= SUSPECTS_MAX)
+        return;
+    for (size_t i = 0; i < length; i++)
+        name[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
+    name[length] = '\0';
+    if (!is_known(server->destination->custom, name))
+        weir_require(weir_buffer_append(&server->suspects, name, length + 1));
+}
+
+static void suspect_values(struct server *server, const struct custom_values *values)
+{
+    struct weir_reader reader;
+    weir_reader_init(&reader, values->rest, (size_t)(values->end - values->rest));
+    uint16_t formats = weir_read_u16(&reader);
+    weir_read_bytes(&reader, (size_t)formats * 2);
+    uint16_t count = weir_read_u16(&reader);
+    for (unsigned i = 0; i < count && !reader.failed; i++) {
+        uint32_t length = weir_read_u32(&reader);
+        const uint8_t *bytes = length == UINT32_MAX ? NULL : weir_read_bytes(&reader, length);
+        if (bytes != NULL)
+            suspect(server, bytes, length);
+    }
+}
+
+void custom_suspect(struct server *server, const uint8_t *text, size_t length,
+                    const struct custom_values *values)
+{
+    const uint8_t *end = text + length, *quote = memchr(text, '\'', length);
+    while (quote != NULL) {
+        const uint8_t *begin = quote + 1;
+        quote = memchr(begin, '\'', (size_t)(end - begin));
+        /* Between literals, too: nothing there looks like a name alone. */
+        if (quote != NULL)
+            suspect(server, begin, (size_t)(quote - begin));
+    }
+    if (values != NULL)
+        suspect_values(server, values);
+}
+
+static bool is_suspect(const struct server *server, const char *name)
+{
+    const char *at = (const char *)weir_buffer_bytes(&server->suspects);
+    const char *end = at + weir_buffer_length(&server->suspects);
+    for (; at < end; at += strlen(at) + 1)
+        if (strcmp(at, name) == 0)
+            return true;
+    return false;
+}
+
+void custom_on_row(struct server *server, const char *name)
+{
+    if (is_suspect(server, name))
+        custom_note(server, name);
+}
+
 /* --- names in functions ------------------------------------------------------------------ */
 
 /* What functions set by names of somebody's own can be read from their sources. What has been read is
  * read again after DDL of functions that pgweir has seen, and at samples. */
-#define NAME "([a-z_][a-z0-9_$]*(?:\\.[a-z0-9_$]+)+)"
+#define NAME "([a-z_][a-z0-9_$]*(?:\\\\.[a-z0-9_$]+)+)"
 #define ASK_FUNCTIONS                                                                              \
     " UNION ALL SELECT DISTINCT ':custom', pg_catalog.lower(m[1]) FROM (SELECT prosrc FROM "       \
     "pg_catalog.pg_proc WHERE pronamespace <> 11 AND prosrc ~* 'set' LIMIT 10000) AS p, "          \
@@ -269,6 +351,10 @@ void custom_ask(const struct server *server, struct weir_writer *writer)
                 ask_for(&asking, names->of[i].name);
         ask_of_profile(&asking, names, server->settings);
         ask_of_profile(&asking, names, server->initial);
+        const char *at = (const char *)weir_buffer_bytes(&server->suspects);
+        const char *end = at + weir_buffer_length(&server->suspects);
+        for (; at < end; at += strlen(at) + 1)
+            ask_for(&asking, at);
     }
     if (asking.count == 0)
         return;

@@ -105,19 +105,22 @@ static bool mind(struct server *server, uint64_t print)
     return false;
 }
 
-void effects_mind(struct server *server, uint64_t print)
+bool effects_mind(struct server *server, uint64_t print)
 {
-    if (are_minded(server))
-        mind(server, print);
+    return !are_minded(server) || mind(server, print);
 }
 
-void effects_mind_statement(struct server *server, struct statement *statement)
+bool effects_mind_statement(struct server *server, struct statement *statement)
 {
     const struct effects *effects = server->destination->effects;
     if (__builtin_expect(effects != NULL && statement->harmless_in == effects->generation, 1))
-        return;
-    if (are_minded(server) && mind(server, statement->print))
-        statement->harmless_in = server->destination->effects->generation;
+        return true;
+    if (!are_minded(server))
+        return true;
+    if (!mind(server, statement->print))
+        return false;
+    statement->harmless_in = server->destination->effects->generation;
+    return true;
 }
 
 void effects_learn(struct server *server, bool left)
@@ -136,6 +139,16 @@ void effects_forget_unseen(struct server *server)
     server->unseen.failed = false;
 }
 
+void effects_forget(struct destination *destination)
+{
+    struct effects *effects = destination->effects;
+    if (effects == NULL)
+        return;
+    memset(effects->slots, 0, effects->size * sizeof(*effects->slots));
+    effects->used = 0;
+    effects->generation = ++destination->router->next_generation;
+}
+
 void effects_mind_ddl(struct server *server, const char *tag)
 {
     static const char *const tags[] = {
@@ -143,17 +156,13 @@ void effects_mind_ddl(struct server *server, const char *tag)
         "CREATE OPERATOR", "CREATE EXTENSION", "CREATE EVENT TRIGGER", "CREATE CAST",
         "CREATE POLICY",   "CREATE AGGREGATE", "CREATE VIEW",
     };
-    struct effects *effects = server->destination->effects;
     bool changes = strncmp(tag, "ALTER ", 6) == 0;
     if (strcmp(tag, tags[0]) == 0 || strcmp(tag, tags[1]) == 0)
         custom_forget_functions(server->destination);
     for (size_t i = 0; !changes && i < sizeof(tags) / sizeof(tags[0]); i++)
         changes = strcmp(tag, tags[i]) == 0;
-    if (!changes || effects == NULL)
-        return;
-    memset(effects->slots, 0, effects->size * sizeof(*effects->slots));
-    effects->used = 0;
-    effects->generation = ++server->router->next_generation;
+    if (changes)
+        effects_forget(server->destination);
 }
 
 bool effects_take_sample(struct server *server)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct destination;
 struct effects;
 struct server;
 struct statement;
@@ -27,14 +28,17 @@ struct effects_unseen {
 };
 
 void effects_free(struct effects *effects);
-/* A text with this fingerprint (sql_fingerprint) is sent on the connection of a client. */
-void effects_mind(struct server *server, uint64_t print);
+/* A text with this fingerprint (sql_fingerprint) is sent on the connection of a client. True: it is known
+ * to leave nothing, or not looked after. */
+bool effects_mind(struct server *server, uint64_t print);
 /* Likewise, of the dictionary. */
-void effects_mind_statement(struct server *server, struct statement *statement);
+bool effects_mind_statement(struct server *server, struct statement *statement);
 /* The question has been answered; `left`: there is state that was not there before. */
 void effects_learn(struct server *server, bool left);
 /* It cannot be told what they left. */
 void effects_forget_unseen(struct server *server);
+/* What texts leave behind must be found out anew. */
+void effects_forget(struct destination *destination);
 /* A command tag tells of DDL after which texts may do something else. */
 void effects_mind_ddl(struct server *server, const char *tag);
 /* A transaction has ended that nothing need be asked about: is it this connection's turn? */

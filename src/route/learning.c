@@ -28,14 +28,28 @@
     "WHERE pg_catalog.left(name, 7) <> 'pgweir.') UNION ALL "                                      \
     "SELECT ':listen', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) "        \
     "UNION ALL SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "      \
-    "(SELECT 1 FROM pg_catalog.pg_class "                                                          \
-    "WHERE relnamespace = pg_catalog.pg_my_temp_schema())"
+    "(SELECT 1 FROM pg_catalog.pg_depend WHERE refobjid = pg_catalog.pg_my_temp_schema() AND "     \
+    "refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)"
+
+/* For a session whose statement_timeout is too short for the question. It is put aside for this
+ * transaction, after it has been read. */
+#define HURRIES_MAX 6
+#define TIMEOUT     ":statement_timeout"
+#define ASK_HURRIED                                                                                \
+    "SELECT '" TIMEOUT "', pg_catalog.current_setting('statement_timeout'); "                      \
+    "SET LOCAL statement_timeout = 0; "
 
 void settings_ask(struct server *server)
 {
     struct weir_buffer out = {0};
     struct weir_writer writer = weir_writer_to(&out);
+    server->pins_learned = 0;
+    weir_buffer_clear(&server->trouble);
+    gather_begin(&server->router->to_server, &server->base.stream);
+    sequences_question(server);
     size_t message = weir_message_begin(&writer, 'Q');
+    if (server->hurried > 0)
+        weir_write_bytes(&writer, ASK_HURRIED, sizeof(ASK_HURRIED) - 1);
     weir_write_bytes(&writer, ASK_SETTINGS, sizeof(ASK_SETTINGS) - 1);
     settings_write_literal(&writer, server->destination->server_user);
     custom_ask(server, &writer);
@@ -43,10 +57,8 @@ void settings_ask(struct server *server)
         custom_ask_functions(server, &writer);
     weir_write_string(&writer, ASK_STATE);
     weir_message_end(&writer, message);
-    gather_begin(&server->router->to_server, &server->base.stream);
     gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
     weir_buffer_clear(&out);
-    weir_buffer_clear(&server->trouble);
     server->unnamed_version = 0;
     server->unprompted = (server->dirt & DIRT_SETTINGS) == 0;
     server->after_reset = (server->dirt & DIRT_RESET) != 0;
@@ -54,7 +66,6 @@ void settings_ask(struct server *server)
     server->unsampled = 0;
     server->asked_at = server->router->loop->now;
     server->destination->counters.state_questions++;
-    server->pins_learned = 0;
     server->sets = false;
     server->unread = false;
     settings_take(&server->learned, weir_profile_empty(server->router->profiles));
@@ -89,10 +100,12 @@ void settings_on_row(struct server *server, const uint8_t *body, size_t length)
     char *value = columns == 2 ? settings_read_column(&reader) : NULL;
     if (name != NULL && value != NULL && strcmp(name, ":custom") == 0)
         custom_on_function(server, value);
-    else if (name != NULL && name[0] == ':')
+    else if (name != NULL && name[0] == ':' && strcmp(name, TIMEOUT) != 0)
         server->pins_learned |= pin_of(name);
-    else if (name != NULL && value != NULL && server->learned != NULL)
+    else if (name != NULL && value != NULL && server->learned != NULL) {
         settings_take(&server->learned, weir_profile_with(server->learned, name, value));
+        custom_on_row(server, name);
+    }
     free(name);
     free(value);
 }
@@ -215,20 +228,51 @@ void settings_on_reset(struct server *server)
         weir_loop_defer(server->router->loop, &client->resume);
 }
 
+/* The question was cancelled, most likely by the session's own statement_timeout. False: it has been
+ * asked again often enough. */
+static bool hurry(struct server *server)
+{
+    struct weir_error_fields fields = {0};
+    weir_error_parse(weir_buffer_bytes(&server->trouble), weir_buffer_length(&server->trouble),
+                     &fields);
+    if (server->hurried == HURRIES_MAX || fields.sqlstate == NULL ||
+        strcmp(fields.sqlstate, "57014") != 0)
+        return false;
+    server->hurried++;
+    return true;
+}
+
+static void restore_timeout(struct server *server)
+{
+    char *value = weir_strdup(weir_profile_value(server->learned, TIMEOUT));
+    server->hurried = 0;
+    settings_take(&server->learned, weir_profile_with(server->learned, TIMEOUT, NULL));
+    settings_take(&server->learned, weir_profile_with(server->learned, "statement_timeout", value));
+    free(value);
+}
+
 void settings_on_learned(struct server *server)
 {
     struct client *client = server->client;
     if (server->phase == SERVER_LEARNING)
         return; /* that is what connect_query has left: destination_learned */
+    bool failed = weir_buffer_length(&server->trouble) > 0;
+    /* A name that was only suspected may be one that this user may not read. */
+    bool again = failed && (custom_hide(server) || hurry(server) ||
+                            weir_buffer_length(&server->suspects) > 0);
+    weir_buffer_clear(&server->suspects);
+    if (!failed && server->hurried > 0)
+        restore_timeout(server);
     const struct weir_profile *learned = server->learned;
     server->learned = NULL;
-    if (weir_buffer_length(&server->trouble) > 0) {
-        bool again = custom_hide(server);
+    if (failed) {
         weir_profile_unref(learned);
         weir_buffer_clear(&server->trouble);
         /* What holds on the connection is not known: it must be reset before anybody gets it. */
         server->dirt |= again ? DIRT_SETTINGS : DIRT_STATE;
         server->unknown = !again && client != NULL;
+        if (!again)
+            server->hurried = 0;
         return;
     }
     unsigned pins = (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned;

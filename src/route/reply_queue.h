@@ -42,6 +42,7 @@ enum reply_purpose {
     PURPOSE_MATERIALISE,  /* subject: client_statement */
     PURPOSE_SETTINGS,     /* settings of the client being applied */
     PURPOSE_LEARN,        /* rows name the settings that hold */
+    PURPOSE_LASTVAL,      /* whether the session has taken a value of a sequence */
     PURPOSE_LISTEN,       /* channels of the session, for its client's hub: handover.c */
     PURPOSE_PING,
     PURPOSE_ROLLBACK,

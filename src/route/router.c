@@ -109,6 +109,7 @@ static void free_server(struct server *server)
     weir_profile_unref(server->initial);
     weir_profile_unref(server->learned);
     weir_profile_unref(server->spelled);
+    weir_buffer_clear(&server->suspects);
     weir_buffer_clear(&server->trouble);
     running_forget(server);
     free(server->text);

@@ -190,19 +190,20 @@ struct server {
     uint16_t pins;         /* see pins_set */
     uint16_t pins_learned; /* rows of the question so far */
     uint8_t dirt;
-    char status;               /* of the last ReadyForQuery: I, T or E */
-    bool tell_parameters;      /* settings of the login come back after RESET: the client is told */
-    bool discarded;            /* DISCARD ALL is being answered: prepared statements go */
-    bool unknown;              /* the question for the settings failed */
-    bool names_in_doubt;       /* a DEALLOCATE or DISCARD is on its way */
-    bool sets;                 /* the present binding may SET something for the session */
-    bool unread;               /* a part of a query's text was not seen */
-    bool timed_out;            /* the running query is being cancelled by query_timeout */
-    bool farewell;             /* the server said FATAL: it will close */
-    bool unprompted;           /* the question is asked although no text or tag suggests it */
-    bool after_reset;          /* the question is asked after RESET */
-    bool sequences;            /* values of sequences were taken since the last DISCARD SEQUENCES */
-    bool unnamed_changed;      /* the unnamed statement is not what its client was told */
+    char status;          /* of the last ReadyForQuery: I, T or E */
+    bool tell_parameters; /* settings of the login come back after RESET: the client is told */
+    bool discarded;       /* DISCARD ALL is being answered: prepared statements go */
+    bool unknown;         /* the question for the settings failed */
+    bool names_in_doubt;  /* a DEALLOCATE or DISCARD is on its way */
+    bool sets;            /* the present binding may SET something for the session */
+    bool unread;          /* a part of a query's text was not seen */
+    bool timed_out;       /* the running query is being cancelled by query_timeout */
+    bool farewell;        /* the server said FATAL: it will close */
+    bool unprompted;      /* the question is asked although no text or tag suggests it */
+    uint8_t hurried;      /* so often the question was cancelled: asked again without a time-out */
+    bool after_reset;     /* the question is asked after RESET */
+    bool sequences;       /* values of sequences were taken since the last DISCARD SEQUENCES */
+    bool unnamed_changed; /* the unnamed statement is not what its client was told */
     bool portal_of_unnamed;    /* the unnamed portal was bound to the unnamed statement */
     bool hub_quiet;            /* what was notified before the present client is heard by the hub */
     uint32_t names_unanswered; /* Parses and Closes of names on their way */
@@ -224,9 +225,10 @@ struct server {
     struct weir_server_target *replication; /* how a replication connection logs in, else NULL */
     const struct weir_profile *learned;     /* rows of the settings question so far */
     const struct weir_profile
-        *spelled;               /* settings that are being applied, as the server has them */
-    struct weir_buffer trouble; /* body of the error that answered one of our own queries */
-    weir_usec asked_at;         /* which state the session has */
+        *spelled;                /* settings that are being applied, as the server has them */
+    struct weir_buffer suspects; /* names that may be of settings, zero after each: custom.c */
+    struct weir_buffer trouble;  /* body of the error that answered one of our own queries */
+    weir_usec asked_at;          /* which state the session has */
     weir_usec bound_at;
     weir_usec began_at;    /* the transaction began, 0: none since the last one ended */
     weir_usec query_at;    /* the running query began */

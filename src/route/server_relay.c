@@ -376,6 +376,9 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     case PURPOSE_LISTEN:
         handover_on_answer(server);
         break;
+    case PURPOSE_LASTVAL:
+        sequences_on_answer(server);
+        break;
     case PURPOSE_LEARN:
         settings_on_learned(server);
         if (!server->unknown)

@@ -84,6 +84,12 @@ void custom_mind(struct server *server, const uint8_t *text, size_t length, unsi
 void custom_keep_connection(struct server *server);
 /* The name, in lower case, is asked for from now on. False: too many are. */
 bool custom_note(struct server *server, const char *name);
+/* A text whose effect is not known is sent: literals and values in it that look like such names are asked
+ * for, this once. A function may set what it is told to. */
+void custom_suspect(struct server *server, const uint8_t *text, size_t length,
+                    const struct custom_values *values);
+/* A setting with this name holds: if it was one of those, it is asked for from now on. */
+void custom_on_row(struct server *server, const char *name);
 /* Adds the part of the question that asks for them. */
 void custom_ask(const struct server *server, struct weir_writer *writer);
 /* Likewise for the names that functions have in their sources, unless these were read already. */
@@ -107,6 +113,10 @@ bool sequences_matter(const struct server *server);
 void sequences_taken(struct server *server);
 /* DISCARD SEQUENCES or DISCARD ALL. */
 void sequences_discarded(struct server *server);
+/* With the question for other state, and before it: asks whether values have been taken that no text told
+ * of, where that matters. */
+void sequences_question(struct server *server);
+void sequences_on_answer(struct server *server);
 /* A text that mentions currval or lastval is about to be sent. */
 void sequences_asked(struct server *server);
 

@@ -126,7 +126,8 @@ enum step statement_parse(struct client *client, const uint8_t *message, uint32_
         running_note(server, body, length);
         if (mentions != 0)
             custom_mind(server, body, length, mentions, NULL);
-        effects_mind(server, sql_fingerprint(body, length));
+        if (!effects_mind(server, sql_fingerprint(body, length)))
+            custom_suspect(server, body, length, NULL);
         server_expect(server, REPLY_PARSE, REPLY_FORWARD, PURPOSE_CLIENT, NULL);
         gather_pass(&router->to_server, message, total);
         return STEP_MORE;
@@ -261,6 +262,15 @@ static void mind_statement(struct server *server, const struct statement *statem
                 &values);
 }
 
+static void mind_effects(struct server *server, struct statement *statement,
+                         const struct bind_message *bind)
+{
+    if (__builtin_expect(effects_mind_statement(server, statement), 1))
+        return;
+    struct custom_values values = {.rest = bind->rest, .end = bind->end};
+    custom_suspect(server, statement->body, strlen((const char *)statement->body), &values);
+}
+
 static enum step bind_unnamed(struct client *client, const struct bind_message *bind,
                               const uint8_t *message)
 {
@@ -268,7 +278,7 @@ static enum step bind_unnamed(struct client *client, const struct bind_message *
     if (client->unnamed != NULL && __builtin_expect(client->unnamed->statement->mentions != 0, 0))
         mind_statement(server, client->unnamed->statement, bind);
     if (client->unnamed != NULL)
-        effects_mind_statement(server, client->unnamed->statement);
+        mind_effects(server, client->unnamed->statement, bind);
     enum use use = unnamed_find_use(client);
     if (use == USE_HELD)
         return STEP_WAIT;
@@ -290,7 +300,7 @@ static enum step bind_named(struct client *client, const struct bind_message *bi
     struct prepared *copy = NULL;
     if (__builtin_expect(named->statement->mentions != 0, 0))
         mind_statement(server, named->statement, bind);
-    effects_mind_statement(server, named->statement);
+    mind_effects(server, named->statement, bind);
     enum use use = find_use(client, named, &copy);
     if (use == USE_HELD)
         return STEP_WAIT;

@@ -1,5 +1,6 @@
 """Work that is shared among processes, so that it is done on all processors."""
 
+import faulthandler
 import os
 import pickle
 import select
@@ -13,6 +14,7 @@ def in_child(function, argument):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        faulthandler.register(signal.SIGUSR1)
         try:
             answer = (True, function(argument))
         except BaseException:
@@ -24,6 +26,12 @@ def in_child(function, argument):
     return pid, os.fdopen(reader, "rb")
 
 
+def tell_where(children):
+    for pid, _ in children:
+        os.kill(pid, signal.SIGUSR1)
+    time.sleep(0.5)
+
+
 def in_children(function, arguments, seconds):
     """What the function returns for each argument, each in a process of its own."""
     children = [in_child(function, argument) for argument in arguments]
@@ -32,6 +40,7 @@ def in_children(function, arguments, seconds):
     try:
         for _, pipe in children:
             if not select.select([pipe], [], [], max(0, limit - time.monotonic()))[0]:
+                tell_where(children)
                 raise AssertionError(f"not done within {seconds} s")
             done, answer = pickle.load(pipe)
             assert done, answer

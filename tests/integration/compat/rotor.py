@@ -67,7 +67,6 @@ class Rotor:
         self.met = {}        # backends of each client, in their order
         self.avoided = None  # the client that comes next must not meet what it had last
         self.unmoved = []
-        self.pinned = False  # it was seen that a client keeps one
         self.turn(None)
 
     def joined(self, client):
@@ -99,7 +98,6 @@ class Rotor:
         """Whoever comes next does not get what `client` had last."""
         old = [taker for taker in self.takers if taker.backend]
         kept = self.pins() if self.pins else 0
-        self.pinned = self.pinned or kept > 0
         free = [taker for taker in self.takers if not taker.backend][:max(0, len(self.takers) - len(old) - kept)]
         for taker in free:
             taker.ask()

@@ -2,6 +2,7 @@
 message the same. What scripts are, and how to write them: script.py. PGWEIR_SCRIPTS names a pattern
 of those to play; `theme/title (mode)` is what it is compared with."""
 import collections
+import itertools
 import os
 import pathlib
 import re
@@ -34,6 +35,7 @@ class Worker:
         self.dbname = f"{env.dbname}compat{number}"
         self.observer = env.cluster.session(self.dbname)
         self.observer.query("set lock_timeout = '5s'")
+        self.theme = None
         self.rotors = {}
         self.changed = True
         self.direct_pids = [0]
@@ -44,9 +46,13 @@ class Worker:
         self.direct_pids.append(client.pid)
         return client
 
+    def pool(self, size):
+        """What a pool has learned in one theme (that sequences are asked for, say) is nothing to another."""
+        return f"{self.dbname}{self.theme}{size}"
+
     def pooled(self, size):
         def connect(**parameters):
-            return wire.Client(self.env.port, "127.0.0.1").login("raw", f"{self.dbname}x{size}", **parameters)
+            return wire.Client(self.env.port, "127.0.0.1").login("raw", self.pool(size), **parameters)
         return connect
 
     def prepare(self, script):
@@ -58,22 +64,28 @@ class Worker:
 
     def pins(self, size):
         rows = self.console.query("SHOW PINS")
-        return len({row[0] for row in rows.rows if row[1] == f"{self.dbname}x{size}"})
+        return len({row[0] for row in rows.rows if row[1] == self.pool(size)})
 
     def rotor(self, script):
         """For a script that has only one client the pool has two connections, so that it is known where
         the client is."""
         size = len(script.clients) + 1
+        if self.theme != script.theme:
+            self.end_rotors()
+            self.theme = script.theme
         if size not in self.rotors:
             self.rotors[size] = Rotor(self.pooled(size), size, self.observer)
         self.rotors[size].begin((lambda: self.pins(size)) if "pin" in script.flags and self.console else None)
         return self.rotors[size]
 
-    def afresh(self):
-        """After a script that failed no server connection is used by the next one."""
+    def end_rotors(self):
         for rotor in self.rotors.values():
             rotor.end()
         self.rotors = {}
+
+    def afresh(self):
+        """After a script that failed no server connection is used by the next one."""
+        self.end_rotors()
         self.observer.query(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '{self.dbname}' "
                             "and usename <> 'postgres'")
 
@@ -96,7 +108,6 @@ class Worker:
             raise Difference(f"{script.whole()[len(play.answers)]}\n      a client was not moved behind this: {kept}") from kept
         compare(script, reference, play.answers)
         check_rotation(script, rotor)
-        return rotor.pinned
 
     def end(self):
         for client in (*self.rotors.values(), self.observer, self.console):
@@ -124,28 +135,27 @@ def check_rotation(script, rotor):
 
 
 def play_all(worker, chosen, pooled):
-    """What differs, (script, mode) to its text, and the runs in which clients were kept where they are."""
-    differences, kept = {}, set()
+    """What differs, (script, mode) to its text."""
+    differences = {}
     references = {run: worker.play_direct(*run) for run in chosen}
     for run in chosen if pooled else ():
         try:
-            if worker.play_pooled(*run, references[run]):
-                kept.add(run)
+            worker.play_pooled(*run, references[run])
         except (Difference, OSError, wire.Closed, wire.ServerError, TimeoutError, AssertionError) as problem:
             differences[run] = f"{type(problem).__name__ if not isinstance(problem, Difference) else ''}{problem}"
             worker.afresh()
-    return differences, kept
+    return differences
 
 
-def databases(env):
-    """One for each worker, with a pool for each number of server connections."""
+def databases(env, themes):
+    """One for each worker, with a pool for each theme and number of server connections."""
     admin = env.admin()
     for number in range(WORKERS):
         name = f"{env.dbname}compat{number}"
         admin.execute(f"create database {name} template template0")
         if env.against == "pgweir":
-            for size in SIZES:
-                env.pooler.databases[f"{name}x{size}"] = (f"host=127.0.0.1 port={env.cluster.port} dbname={name} "
+            for theme, size in itertools.product(themes, SIZES):
+                env.pooler.databases[f"{name}{theme}{size}"] = (f"host=127.0.0.1 port={env.cluster.port} dbname={name} "
                                                           f"pool_size={size} max_overflow=0")
     if env.against == "pgweir":
         env.pooler.reload()
@@ -161,17 +171,16 @@ def title(script, mode):
     return f"{script.name} ({mode})"
 
 
-def verdicts(chosen, differences, kept):
-    """What has to be told: what differs and is not listed, what is listed and does not differ in one of its
-    modes at least, and what says without need that its clients may be kept."""
+def verdicts(chosen, differences):
+    """What has to be told: what differs and is not listed, and what is listed and does not differ in one of
+    its modes at least."""
     listed = {**expected.EXPECTED_TODAY, **expected.KNOWN_DIFFERENCES}
     excused = {*listed, *expected.SOMETIMES_TODAY}
     problems = [f"{title(*run)} line {text}" for run, text in differences.items() if not {run[0].name, title(*run)} & excused]
     different = {name for run in differences for name in (run[0].name, title(*run))}
     played = {name for run in chosen for name in (run[0].name, title(*run))}
     problems += [f"{name} is listed in expected.py, but nothing differs" for name in listed if name in played - different]
-    idle = {run[0] for run in chosen} - {run[0] for run in differences} - {run[0] for run in kept}
-    return problems + [f"{script.name} has the flag pin, but nobody was kept" for script in idle if "pin" in script.flags]
+    return problems
 
 
 def test_every_case_has_a_script_or_a_reason(env):
@@ -195,8 +204,8 @@ def test_every_script_as_on_postgresql(env):
     """C3-01 to C3-89, as cases.py lists them."""
     if env.against not in ("pgweir", "direct"):
         raise Skip("the pools of this test are pgweir's")
-    databases(env)
     chosen = runs()
+    databases(env, {script.theme for script, _ in chosen})
     themes = collections.defaultdict(list)
     for run in chosen:
         themes[run[0].theme].append(run)
@@ -206,14 +215,13 @@ def test_every_script_as_on_postgresql(env):
 
     def work(number):
         worker = Worker(env, number)
-        differences, kept = play_all(worker, shares[number], env.pooled)
+        differences = play_all(worker, shares[number], env.pooled)
         worker.end()
         # Scripts do not go through a pipe, their numbers do.
-        return [(chosen.index(run), text) for run, text in differences.items()], [chosen.index(run) for run in kept]
+        return [(chosen.index(run), text) for run, text in differences.items()]
 
-    differences, kept = {}, set()
-    for found, stayed in in_children(work, range(WORKERS), SECONDS - 10):
+    differences = {}
+    for found in in_children(work, range(WORKERS), SECONDS - 10):
         differences.update((chosen[number], text) for number, text in found)
-        kept.update(chosen[number] for number in stayed)
-    problems = verdicts(chosen, differences, kept) if env.against == "pgweir" else []
+    problems = verdicts(chosen, differences) if env.against == "pgweir" else []
     assert not problems, f"{len(problems)} of {len(chosen)} runs:\n\n" + "\n\n".join(problems)

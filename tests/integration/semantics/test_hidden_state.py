@@ -286,3 +286,58 @@ def test_a_value_that_is_the_servers_own_default_stays(env):
     assert client.query("reset all").error is None
     assert client.value("show intervalstyle") == "postgres_verbose" and client.value("show work_mem") == "3MB"
     turner.end()
+
+
+@state(pool_size=2)
+def test_a_time_out_of_the_clients_own_does_not_end_it(env):
+    """pgweir's question takes longer than a statement may on this session."""
+    env.admin().execute(FUNCTIONS)
+    impatient, other = env.raw(), env.raw()
+    turner = Turner(env)
+    for number in range(20):
+        assert impatient.query("set statement_timeout = '1ms'").error is None
+        impatient.query(f"select put('application_name', 'n{number}') as n{number}")
+        turner.turn()
+        answer = impatient.query("show statement_timeout")
+        assert answer.error is None and answer.value == "1ms", answer
+        assert other.value("show statement_timeout") == "0"
+        assert impatient.query("reset statement_timeout").error is None
+    turner.end()
+
+
+@state(pool_size=4)
+def test_values_of_sequences_that_functions_take(env):
+    """No text tells of them: once currval matters, lastval() does."""
+    env.admin().execute("create sequence numbers; create function next_number() returns bigint language sql as "
+                        "$$ select nextval('numbers') $$")
+    clients = [env.raw() for _ in range(3)]
+    assert clients[0].query("select next_number()").error is None
+    assert clients[1].query("select currval('numbers')").sqlstate == "55000"
+    taken = {}
+    for number in range(9):
+        taken[number % 3] = clients[number % 3].value("select next_number()")
+        for each, client in enumerate(clients):
+            answer = client.query("select currval('numbers')")
+            assert (answer.value if each in taken else answer.sqlstate) == taken.get(each, "55000"), (number, each, taken)
+    assert [kind for kind, _ in pins(env)] == ["value of a sequence"] * 3
+    assert clients[0].query("discard sequences").error is None
+    assert [kind for kind, _ in pins(env)] == ["value of a sequence"] * 2
+
+
+@state(pool_size=2)
+def test_names_that_functions_are_told(env):
+    """A setting with a name of one's own that stands only in an argument, as a literal or as a parameter."""
+    env.admin().execute(FUNCTIONS)
+    one, other = env.raw(), env.raw()
+    turner = Turner(env)
+    for ask in (lambda name, value: one.query(f"select put('{name}', '{value}')"),
+                lambda name, value: one.prepared("select put($1, $2)", (name, value))):
+        for number in range(3):
+            assert ask(f"app.told_{number}", f"v{number}").error is None
+            turner.turn()
+            assert one.value(f"select current_setting('app.told_{number}')") == f"v{number}"
+            assert other.value(f"select coalesce(current_setting('app.told_{number}', true), '')") == ""
+            turner.turn()
+            assert one.value(f"select current_setting('app.told_{number}')") == f"v{number}"
+        one.query("discard all")
+    turner.end()

@@ -240,7 +240,7 @@ Test(setting, nearest_names)
         {"default_pool_szie", WEIR_SCOPE_GLOBAL, "default_pool_size"},
         {"lisetn_port", WEIR_SCOPE_GLOBAL, "listen_port"},
         {"hots", WEIR_SCOPE_DATABASE, "host"},
-        {"listen_prt", WEIR_SCOPE_USER, NULL},
+        {"unix_socket_dri", WEIR_SCOPE_USER, NULL},
         {"xyzzy_plugh_frobnicate", WEIR_SCOPE_GLOBAL, NULL},
         {"", WEIR_SCOPE_GLOBAL, NULL},
     };
