@@ -106,7 +106,7 @@ def test_any_order_of_set_and_reset_is_as_directly(env):
         if number % 3:
             turner.turn()
         for other, (client, twin) in enumerate(pairs):
-            assert seen(client) == seen(twin), (number, step, which, other)
+            assert seen(client) == seen(twin), (number, step, which, other, seen(client), seen(twin))
             served.setdefault(other, set()).add(pid(client))
     assert not env.pooled or all(len(pids) == 2 for pids in served.values()), served
     turner.end()
