@@ -160,8 +160,7 @@ enum step binding_bind(struct client *client, struct server *server)
     gather_begin(&router->to_server, &server->base.stream);
     if (!greeting)
         weir_client_set_state(&client->base, WEIR_CLIENT_ACTIVE);
-    bool held =
-        server->settings != settings_wanted(client, server) && settings_sync(server, client);
+    bool held = !settings_hold(server, client) && settings_sync(server, client);
     if (__builtin_expect(server->destination->hub != NULL, 0) && !greeting)
         held |= handover_begin(server, client);
     if (held && !greeting)

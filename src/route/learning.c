@@ -61,7 +61,6 @@ void settings_ask(struct server *server)
     weir_buffer_clear(&out);
     server->unnamed_version = 0;
     server->unprompted = (server->dirt & DIRT_SETTINGS) == 0;
-    server->after_reset = (server->dirt & DIRT_RESET) != 0;
     server->dirt &= (uint8_t) ~(DIRT_ASK | DIRT_RESET);
     server->unsampled = 0;
     server->asked_at = server->router->loop->now;
@@ -147,19 +146,8 @@ static void tell_surprise(struct server *server)
         (int)length, length > 0 ? text : "");
 }
 
-/* A setting of the client's login that is not set in the session: RESET has taken it away, which on a
- * direct connection goes back to the value of the login; or the value that the client has holds on this
- * connection by itself. */
-static const char *value_of_login(const struct server *server, const struct client *client,
-                                  const struct weir_setting *login)
-{
-    const char *value = weir_profile_value(client->settings, login->name);
-    const char *reported = weir_parameters_get(&server->base.parameters, login->name);
-    bool holds =
-        !server->after_reset && value != NULL && reported != NULL && strcmp(value, reported) == 0;
-    return holds ? value : login->value;
-}
-
+/* A setting of the client's login that is not set in the session is as at the login, to which RESET and
+ * DEFAULT lead back on a direct connection: had it another value, that would be set (settings_left_login). */
 static void take_as_own(struct server *server, struct client *client,
                         const struct weir_profile *learned)
 {
@@ -169,8 +157,7 @@ static void take_as_own(struct server *server, struct client *client,
     for (uint32_t i = 0; i < client->startup->count; i++) {
         const struct weir_setting *setting = &client->startup->settings[i];
         if (weir_profile_value(settings, setting->name) == NULL)
-            settings_take(&settings, weir_profile_with(settings, setting->name,
-                                                       value_of_login(server, client, setting)));
+            settings_take(&settings, weir_profile_with(settings, setting->name, setting->value));
     }
     settings_change(client, settings);
 }
@@ -219,7 +206,6 @@ void settings_on_reset(struct server *server)
     if ((resets & (SQL_RESETS_SETTINGS | SQL_RESETS_ALL)) == 0)
         return;
     const struct weir_profile *left = settings_after(server, resets);
-    server->after_reset = true;
     settings_take(&server->settings, weir_profile_ref(left));
     take_as_own(server, client, left);
     weir_profile_unref(left);
@@ -296,6 +282,7 @@ void settings_on_learned(struct server *server)
     if (pins != 0)
         server->dirt |= DIRT_STATE;
     settings_take(&server->settings, learned);
+    server->proven = true;
     if (client != NULL)
         take_as_own(server, client, learned);
 }

@@ -201,7 +201,7 @@ struct server {
     bool farewell;        /* the server said FATAL: it will close */
     bool unprompted;      /* the question is asked although no text or tag suggests it */
     uint8_t hurried;      /* so often the question was cancelled: asked again without a time-out */
-    bool after_reset;     /* the question is asked after RESET */
+    bool proven;          /* all of `settings` is set in the session, nothing is its default */
     bool sequences;       /* values of sequences were taken since the last DISCARD SEQUENCES */
     bool unnamed_changed; /* the unnamed statement is not what its client was told */
     bool portal_of_unnamed;    /* the unnamed portal was bound to the unnamed statement */

@@ -68,21 +68,54 @@ static bool is_harmless(const char *name)
     return strcmp(name, "application_name") == 0;
 }
 
-/* The connection has this value already, as its own default. */
-static bool has_already(const struct server *server, const struct weir_setting *setting)
+bool settings_left_login(const struct client *client)
+{
+    const struct weir_profile *startup = client->startup;
+    if (startup == client->settings)
+        return false;
+    for (uint32_t i = 0; i < startup->count; i++) {
+        const char *now = weir_profile_value(client->settings, startup->settings[i].name);
+        if (now != NULL && strcmp(now, startup->settings[i].value) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool wants_proof(const struct server *server)
+{
+    return server->client != NULL && settings_left_login(server->client);
+}
+
+static bool has_set(const struct server *server, const struct weir_setting *setting)
 {
     const char *value = weir_profile_value(server->settings, setting->name);
+    return value != NULL && strcmp(value, setting->value) == 0;
+}
+
+/* The connection has this value as its own default. */
+static bool has_by_itself(const struct server *server, const struct weir_setting *setting)
+{
     bool usual =
         server->initial == NULL || weir_profile_value(server->initial, setting->name) == NULL;
-    if (value == NULL && usual)
+    const char *value = NULL;
+    if (usual && weir_profile_value(server->settings, setting->name) == NULL)
         value = weir_parameters_get(&server->base.parameters, setting->name);
     return value != NULL && strcmp(value, setting->value) == 0;
+}
+
+/* `proof`: it must be set in the session. */
+static bool has_already(const struct server *server, const struct weir_setting *setting, bool proof)
+{
+    return proof ? server->proven && has_set(server, setting)
+                 : has_set(server, setting) || has_by_itself(server, setting);
 }
 
 struct difference {
     int statements;
     bool may_fail;
     bool as_login; /* the identity is put aside meanwhile */
+    bool proof;    /* no setting is left out because it holds by itself */
+    bool assumed;  /* one was */
 };
 
 static void write_resets(const struct server *server, const struct weir_profile *to, bool identity,
@@ -105,8 +138,12 @@ static int write_sets(const struct server *server, const struct weir_profile *to
     int written = 0;
     for (uint32_t i = 0; i < to->count; i++) {
         const struct weir_setting *setting = &to->settings[i];
-        if (settings_is_identity(setting->name) || has_already(server, setting))
+        if (settings_is_identity(setting->name))
             continue;
+        if (has_already(server, setting, difference->proof)) {
+            difference->assumed |= !has_set(server, setting);
+            continue;
+        }
         write_set(writer, setting, written++);
         difference->statements++;
         difference->may_fail |= !is_harmless(setting->name);
@@ -124,7 +161,7 @@ static void write_identity(const struct server *server, const struct weir_profil
     bool anew = difference->as_login || gone;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct weir_setting setting = {.name = names[i], .value = weir_profile_value(to, names[i])};
-        if (setting.value == NULL || (!anew && has_already(server, &setting)))
+        if (setting.value == NULL || (!anew && has_already(server, &setting, false)))
             continue;
         write_set(writer, &setting, written++);
         difference->statements++;
@@ -163,7 +200,8 @@ static bool needs_login(const struct server *server, const struct weir_profile *
 static struct difference write_difference(const struct server *server,
                                           const struct weir_profile *to, struct weir_writer *writer)
 {
-    struct difference difference = {.as_login = needs_login(server, to)};
+    struct difference difference = {.as_login = needs_login(server, to),
+                                    .proof = wants_proof(server)};
     write_resets(server, to, true, writer, &difference);
     write_resets(server, to, false, writer, &difference);
     int written = write_sets(server, to, writer, &difference);
@@ -178,6 +216,8 @@ bool settings_sync(struct server *server, struct client *client)
     size_t message = weir_message_begin(&writer, 'Q');
     const struct weir_profile *wanted = settings_wanted(client, server);
     struct difference difference = write_difference(server, wanted, &writer);
+    if (difference.assumed)
+        server->proven = false;
     if (difference.statements == 0) {
         /* Values that hold by themselves. */
         weir_buffer_clear(&out);
@@ -193,8 +233,10 @@ bool settings_sync(struct server *server, struct client *client)
     server->unnamed_version = 0;
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_SETTINGS, NULL);
     server->destination->counters.setting_syncs++;
-    if (!difference.may_fail)
+    if (!difference.may_fail) {
         settings_take(&server->settings, weir_profile_ref(wanted));
+        server->proven |= difference.proof;
+    }
     settings_take(&server->spelled, NULL);
     return difference.may_fail;
 }
@@ -207,12 +249,13 @@ void settings_on_applied(struct server *server, const uint8_t *body, size_t leng
         return;
     const struct weir_profile *wanted = settings_wanted(server->client, server);
     const struct weir_profile *spelled = weir_profile_ref(wanted);
+    bool proof = wants_proof(server);
     struct weir_reader reader;
     weir_reader_init(&reader, body, length);
     uint16_t columns = weir_read_u16(&reader);
     for (uint32_t i = 0; i < wanted->count && columns > 0 && !reader.failed; i++) {
         const struct weir_setting *setting = &wanted->settings[i];
-        if (settings_is_identity(setting->name) || has_already(server, setting))
+        if (settings_is_identity(setting->name) || has_already(server, setting, proof))
             continue;
         char *value = settings_read_column(&reader);
         columns--;
@@ -259,6 +302,7 @@ bool settings_restore(struct server *server)
     weir_write_u8(&writer, 0);
     weir_message_end(&writer, message);
     weir_buffer_clear(&server->trouble);
+    server->proven = false;
     server->unnamed_version = 0;
     server_expect(server, REPLY_QUERY, REPLY_SWALLOW, PURPOSE_RESET, NULL);
     bool sent =
@@ -298,6 +342,7 @@ void settings_on_synced(struct server *server)
         return;
     }
     if (!refused) {
+        server->proven |= wants_proof(server);
         const struct weir_profile *spelled = server->spelled;
         server->spelled = NULL;
         if (spelled == NULL)

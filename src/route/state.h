@@ -49,6 +49,15 @@ static inline const struct weir_profile *settings_wanted(struct client *client,
     return __builtin_expect(server->initial == NULL, 1) ? client->settings
                                                         : settings_merge(client, server->initial);
 }
+/* The client has changed what it asked for at its login. RESET and DEFAULT lead back to that, and what was
+ * reset cannot be told from what was never set: so all that such a client has is set in the session, also
+ * what the connection has by itself. */
+bool settings_left_login(const struct client *client);
+static inline bool settings_hold(const struct server *server, struct client *client)
+{
+    return server->settings == settings_wanted(client, server) &&
+           (server->proven || client->startup == client->settings || !settings_left_login(client));
+}
 /* A server connection that has these needs nothing. */
 static inline const void *settings_affinity(const struct client *client)
 {

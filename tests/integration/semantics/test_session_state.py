@@ -1,4 +1,5 @@
 """What a session has of its own, under forced rotation: parameters, temporary objects, schema changes."""
+import random
 import threading
 
 from harness import wire
@@ -348,3 +349,38 @@ def test_users_share_connections_fairly(env):
 @pool(pool_size=2, seconds=40)
 def test_all_pools_share_connections_fairly(env):
     share(env, "max_server_connections")
+
+
+AT_LOGIN = {"datestyle": "German", "timezone": "Asia/Tokyo", "search_path": "public", "work_mem": "7MB"}
+# Values that a server connection has by itself, and others.
+VALUES = {"datestyle": ("ISO, MDY", "SQL"), "timezone": ("UTC", "Europe/Rome"),
+          "search_path": ('"$user", public', "pg_catalog"), "work_mem": ("4MB", "64MB")}
+VALUES_BY_THEMSELVES = {name: values[0] for name, values in VALUES.items()}
+BACK = ("set {} = default", "set {} to default", "reset {}", "begin; set {} = default; commit", "begin; reset {}; rollback",
+        "begin; set {} = default; rollback", "select set_config('{}', null, false)", "do $$ begin set {} to default; end $$",
+        "set local {} = default")
+
+
+@pool(pool_size=2, auth="trust")
+def test_reset_and_default_lead_back_to_the_login(env):
+    """Clients with and without settings of their login set them, to what connections have by themselves as
+    well, and undo one of them on another connection: each sees what a direct session sees."""
+    turner = Turner(env)
+    draw = random.Random(15)
+    pairs = [(env.raw(**options), env.cluster_client(**options)) for options in (AT_LOGIN, {}, AT_LOGIN, VALUES_BY_THEMSELVES)]
+    served = {}
+    for number in range(200):
+        which = draw.randrange(len(pairs))
+        name = draw.choice(list(VALUES))
+        way = draw.choice((*BACK, "set {} = {}", "set {} = {}"))
+        value = draw.choice(VALUES[name])
+        step = way.format(name, value if name == "search_path" else f"'{value}'")
+        results = [one.query(step) for one in pairs[which]]
+        assert results[0].tags == results[1].tags and results[0].status == results[1].status, (step, results)
+        turner.turn()
+        for other, pair in enumerate(pairs):
+            pooled, direct = ([one.value(f"show {name}") for name in VALUES] for one in pair)
+            assert pooled == direct, (number, which, step, other)
+            served.setdefault(other, set()).add(pair[0].value("select pg_backend_pid()"))
+    assert not env.pooled or all(len(pids) == 2 for pids in served.values()), served
+    turner.end()
