@@ -5,7 +5,6 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 
 from . import process, wire
 
@@ -86,8 +85,13 @@ class Postgres:
         with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as file:
             file.write("local all postgres trust\n" + text)
         if reload:
-            self.child.send_signal(signal.SIGHUP)
-            time.sleep(0.3)
+            self.reload()
+
+    def reload(self):
+        """Until new sessions are held to the files: they are children of a process that has read them."""
+        before = self.sql("select pg_conf_load_time()")
+        self.child.send_signal(signal.SIGHUP)
+        process.wait_until(lambda: self.sql("select pg_conf_load_time()") != before, "PostgreSQL has reloaded", 20)
 
     def start(self):
         command = [*self.prefix, os.path.join(bindir(), "postgres"), "-D", self.data, "-p", str(self.port)]

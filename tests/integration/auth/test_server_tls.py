@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 
 import psycopg
 from support import PASSWORD, Skip, pool
@@ -100,8 +99,7 @@ class Server(postgres.Postgres):
             for word, end in (("cert", "crt"), ("key", "key")):
                 self.sql(f"alter system set ssl_{word}_file = '{self.authority.path(certificate + '.' + end)}'")
         self.hba(hba)
-        process.wait_until(lambda: self.sql("show ssl") == [("on" if certificate else "off",)], "the reload")
-        time.sleep(0.2)
+        assert self.sql("show ssl") == [("on" if certificate else "off",)], self.tail()
 
 
 @contextlib.contextmanager
