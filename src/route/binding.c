@@ -225,8 +225,9 @@ void binding_release(struct server *server)
         return;
     }
     /* In session mode only RESET needs to be known of: it goes back to what the login asked for. */
-    if ((server->dirt & DIRT_ASK && (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET)) ||
-        effects_take_sample(server)) {
+    bool told =
+        (server->dirt & DIRT_ASK) != 0 && (mode != WEIR_POOL_SESSION || server->dirt & DIRT_RESET);
+    if (!handover_is_on(server) && (told || effects_take_sample(server))) {
         settings_ask(server);
         return;
     }

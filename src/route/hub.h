@@ -22,7 +22,8 @@
  * it. Connections are watched while clients that listen have them, and when a text mentions NOTIFY.
  *
  *   hub.c       hubs, their connections, what is told to whom
- *   handover.c  what a server connection does for its client and the hub
+ *   watching.c  a server connection while its client is at work
+ *   handover.c  and at the end of the client's transaction
  *   notices.c   texts that mention these commands
  */
 #ifndef WEIR_ROUTE_HUB_H
@@ -119,6 +120,7 @@ struct handover {
     uint32_t begun_at;  /* ...when that request was answered... */
     uint32_t marked_at; /* ...and when the hub heard the mark */
     weir_usec since;    /* of the stage */
+    uint32_t counted;   /* of the channels that it was given, by handover_counts */
     struct weir_buffer names;        /* of the session's channels, zero after each */
     struct weir_hub_channel **fresh; /* held: channels that are new */
     size_t fresh_count;
@@ -161,7 +163,7 @@ void hub_destroy_all(struct weir_router *router);
 /* The client goes. */
 void hub_forget_client(struct client *client);
 
-/* --- handover.c ------------------------------------------------------------------------ */
+/* --- watching.c ------------------------------------------------------------------------ */
 
 /* The client has just got the server connection; to be called between gather_begin and gather_flush
  * of its direction. True: nothing of the client may pass yet. */
@@ -173,7 +175,29 @@ bool handover_mind_message(struct client *client, const uint8_t *message, size_t
                            uint32_t total);
 /* A message of the client comes next. False: it must wait. */
 bool handover_lets_pass(struct client *client);
-/* Nothing of the client may pass, or the transaction is over and what follows it is under way. */
+/* A NotificationResponse of the session. True: it is dealt with, and not passed on. */
+bool handover_hears(struct server *server, const uint8_t *message, uint32_t total);
+/* Which state the session has is asked. True: it was given channels, so a row for each of them is to come;
+ * false: whether it has any is all that counts. */
+bool handover_begin_count(struct server *server);
+/* Such a row. False: the session was not given this one. */
+bool handover_counts(struct server *server, const char *channel);
+/* All have come: the session does not have all that it was given. */
+bool handover_misses(const struct server *server);
+/* Who has notified: the client's own pid, or the given one. */
+uint32_t handover_notifier(const struct hub *hub, uint32_t backend_pid);
+/* ReadyForQuery, if it was withheld, and before it what waits. */
+void handover_tell_ready(struct client *client);
+/* Nothing is under way with the session, but the client may keep it: what was put off because of that. */
+void handover_rest(struct server *server);
+/* The two are taken apart. */
+void handover_forget(struct server *server);
+
+/* --- handover.c ------------------------------------------------------------------------ */
+
+/* The transaction is over and what follows it is under way. */
+bool handover_is_on(const struct server *server);
+/* The same, or nothing of the client may pass. */
 bool handover_is_busy(const struct server *server);
 /* The transaction is over: is there something to do before the connection can go? */
 bool handover_is_due(const struct server *server);
@@ -183,12 +207,6 @@ bool handover_withholds(const struct server *server);
 bool handover_go_on(struct server *server);
 void handover_on_row(struct server *server, const uint8_t *body, size_t length);
 void handover_on_answer(struct server *server);
-/* A NotificationResponse of the session. True: it is dealt with, and not passed on. */
-bool handover_hears(struct server *server, const uint8_t *message, uint32_t total);
-/* ReadyForQuery, if it was withheld, and before it what waits. */
-void handover_tell_ready(struct client *client);
-/* The two are taken apart. */
-void handover_forget(struct server *server);
 /* By the hub: requests up to this one are carried out; everything heard before that has been handed
  * out, too; its mark was reached; the hub is up; it is down. */
 void handover_arrived(struct hub *hub, uint64_t request);
@@ -197,8 +215,6 @@ void handover_marked(struct hub *hub, uint64_t mark);
 void handover_hub_up(struct hub *hub);
 void handover_hub_down(struct hub *hub);
 void handover_tick(struct hub *hub);
-/* Who has notified: the client's own pid, or the given one. */
-uint32_t handover_notifier(const struct hub *hub, uint32_t backend_pid);
 
 /* --- notices.c ------------------------------------------------------------------------- */
 

@@ -26,8 +26,7 @@
     "WHERE is_holdable) UNION ALL "                                                                \
     "SELECT ':prepared', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements "        \
     "WHERE pg_catalog.left(name, 7) <> 'pgweir.') UNION ALL "                                      \
-    "SELECT ':listen', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) "        \
-    "UNION ALL SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "      \
+    "SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "                \
     "(SELECT 1 FROM pg_catalog.pg_depend WHERE refobjid = pg_catalog.pg_my_temp_schema() AND "     \
     "refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)"
 
@@ -38,6 +37,14 @@
 #define ASK_HURRIED                                                                                \
     "SELECT '" TIMEOUT "', pg_catalog.current_setting('statement_timeout'); "                      \
     "SET LOCAL statement_timeout = 0; "
+
+#define ASK_LISTEN                                                                                 \
+    " UNION ALL SELECT ':listen', '' WHERE EXISTS "                                                \
+    "(SELECT 1 FROM pg_catalog.pg_listening_channels())"
+
+/* Of a session that was given channels: are those all? */
+#define ASK_CHANNELS                                                                               \
+    " UNION ALL SELECT ':channel', channel FROM pg_catalog.pg_listening_channels() channel"
 
 void settings_ask(struct server *server)
 {
@@ -55,7 +62,8 @@ void settings_ask(struct server *server)
     custom_ask(server, &writer);
     if (server->phase != SERVER_LEARNING)
         custom_ask_functions(server, &writer);
-    weir_write_string(&writer, ASK_STATE);
+    weir_write_bytes(&writer, ASK_STATE, sizeof(ASK_STATE) - 1);
+    weir_write_string(&writer, handover_begin_count(server) ? ASK_CHANNELS : ASK_LISTEN);
     weir_message_end(&writer, message);
     gather_copy(&server->router->to_server, weir_buffer_bytes(&out), weir_buffer_length(&out));
     weir_buffer_clear(&out);
@@ -99,6 +107,8 @@ void settings_on_row(struct server *server, const uint8_t *body, size_t length)
     char *value = columns == 2 ? settings_read_column(&reader) : NULL;
     if (name != NULL && value != NULL && strcmp(name, ":custom") == 0)
         custom_on_function(server, value);
+    else if (name != NULL && value != NULL && strcmp(name, ":channel") == 0)
+        server->pins_learned |= handover_counts(server, value) ? 0u : PIN_LISTEN;
     else if (name != NULL && name[0] == ':' && strcmp(name, TIMEOUT) != 0)
         server->pins_learned |= pin_of(name);
     else if (name != NULL && value != NULL && server->learned != NULL) {
@@ -262,12 +272,9 @@ void settings_on_learned(struct server *server)
         return;
     }
     unsigned pins = (server->pins & ~(unsigned)PINS_ASKED) | server->pins_learned;
-    /* What the hub has given to the session is no news. */
-    unsigned given = server->handover != NULL && server->handover->given ? PIN_LISTEN : 0u;
-    unsigned known = server->pins | given;
-    bool fresh = are_new(server, learned) || (pins & ~known) != 0;
+    bool fresh = are_new(server, learned) || (pins & ~(unsigned)server->pins) != 0;
     /* A text that takes state away is worth a question, too. */
-    bool left = fresh || (pins | given) != known;
+    bool left = fresh || pins != server->pins || handover_misses(server);
     if (server->unprompted || !left)
         effects_learn(server, left);
     else

@@ -111,8 +111,8 @@ static enum weir_state_policy policy_of(const struct destination *destination, e
     case PIN_SQL_PREPARED:
         return settings->state_prepare;
     case PIN_LISTEN:
-        /* With a hub only until that is up. */
-        return destination->hub != NULL ? WEIR_STATE_PIN : settings->state_listen;
+        /* The hub takes over: at once, or as soon as it is up. */
+        return settings->listen_hub ? WEIR_STATE_PIN : settings->state_listen;
     case PIN_ADVISORY_LOCK:
         return settings->state_advisory_lock;
     case PIN_HELD_CURSOR:

@@ -19,10 +19,12 @@
  *   running.c       the statement that runs    pins.c          what keeps a client where it is
  *   events.c        the last events            stats.c         totals that outlive pools
  *   view*.c         what operators see         server_error.c  errors of servers for clients
- *   hub.c, handover.c, notices.c               LISTEN without a connection of one's own
+ *   hub.c           LISTEN without a connection of one's own, with:
+ *   watching.c      a server connection while its client is at work
+ *   handover.c      and after that             notices.c       texts with LISTEN or NOTIFY
  *
  * What only some of them need to know of others is in login.h (logins), state.h (session state),
- * statement.h (prepared statements), hub.h and view.h.
+ * statement.h (prepared statements), hub.h, handover.h and view.h.
  */
 #ifndef WEIR_ROUTE_ROUTER_H
 #define WEIR_ROUTE_ROUTER_H

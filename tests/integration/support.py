@@ -206,7 +206,7 @@ class Env:
             cursor = connection.execute(what)
             return cursor.fetchall() if cursor.description else []
 
-    def reference(self):
+    def reference(self, **parameters):
         """A raw client on PostgreSQL itself, in a database of its own that looks like the test's."""
         name = self.dbname + "reference"
         with self.lock, self.cluster.connect("postgres") as connection:
@@ -214,7 +214,7 @@ class Env:
                 connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
         client = wire.Client(self.cluster.port, "127.0.0.1", timeout=20)
         self.closing.callback(client.close)
-        return client.login(TRUSTED, name)
+        return client.login(TRUSTED, name, **parameters)
 
     def admin(self, dbname=None):
         """A connection to PostgreSQL itself, never through the pooler."""

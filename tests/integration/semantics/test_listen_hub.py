@@ -43,13 +43,13 @@ def notification(message):
 class Play:
     """Several clients take turns; each says the same to the target and to PostgreSQL itself."""
 
-    def __init__(self, env, count):
+    def __init__(self, env, count, **parameters):
         self.env = env
         reference = env.reference()
         env.admin().execute(MAKE)
         env.admin(env.dbname + "reference").execute(MAKE)
         reference.close()
-        self.actors = [Actor(number, env.raw(), env.reference()) for number in range(count)]
+        self.actors = [Actor(number, env.raw(**parameters), env.reference(**parameters)) for number in range(count)]
         self.unknown = 0
         self.names = [{actor.sides[side].pid: actor.number for actor in self.actors} for side in (0, 1)]
 
@@ -149,9 +149,9 @@ class Author:
         return [wire.parse(text) + wire.bind() + wire.execute() + wire.batch(other)]
 
 
-def play(env, seed, steps, count=4):
+def play(env, seed, steps, count=4, **parameters):
     author = Author(seed)
-    stage = Play(env, count)
+    stage = Play(env, count, **parameters)
     told = 0
     for step in range(steps):
         opened = [actor for actor in stage.actors if actor.status != "I"]
