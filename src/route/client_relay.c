@@ -124,11 +124,13 @@ static inline bool begins_like_reset(const uint8_t *text, size_t length, unsigne
 }
 
 /* Whether what a text that resets makes of the session can be told: nothing else of the client is under
- * way. */
+ * way, but for channels that it is given. */
 static bool may_reset(const struct client *client)
 {
     const struct server *server = client->server;
-    return server->replies.count == 0 && server->status == 'I' &&
+    uint32_t given =
+        server->replies.count == 1 && reply_head(&server->replies)->purpose == PURPOSE_LISTEN;
+    return server->replies.count == given && server->status == 'I' &&
            server->pipeline == PIPELINE_IDLE && (server->dirt & DIRT_ASK) == 0 &&
            server->destination->settings.pool_mode != WEIR_POOL_SESSION &&
            !(server->pins & PIN_REPLICATION);
