@@ -7,6 +7,7 @@ import time
 
 import psycopg
 from console import COLUMNS, console, expected_columns, one, refused, settings, show
+from harness import process
 from support import Noise, background, pool
 
 OURS = ["COUNTERS", "EVENTS", "HUBS", "LATENCY", "LISTENERS", "PINS", "PREPARED", "REASONS", "RELOAD", "WAITS"]
@@ -121,11 +122,12 @@ def test_a_pool_that_cannot_log_in_is_never_said_to_be_well(env):
 def test_pins_name_reason_and_release(env):
     pinned = env.connect()
     pinned.execute("select pg_advisory_lock(7)")
+    process.wait_until(lambda: show(console(env), "PINS"), "PostgreSQL has said that the lock is there")
     row = one(console(env), "PINS", database=env.dbname)
     assert row["pin"] == "advisory lock" and "pg_advisory_unlock" in row["release"], row
     assert row["backend_pid"] in {pid for pid, in env.backends()} and row["age_us"] >= 0
     pinned.execute("select pg_advisory_unlock_all()")
-    assert show(console(env), "PINS") == []
+    process.wait_until(lambda: show(console(env), "PINS") == [], "it is gone")
 
 
 @pool(**settings())

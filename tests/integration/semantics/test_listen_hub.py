@@ -219,6 +219,9 @@ class Ear(threading.Thread):
                            f"{payload!r} is told", seconds)
 
 
+STORM_PIECES = 300  # of clients that began to listen and ceased to
+
+
 @pool(pool_size=3, listen_hub="on", **HUB, seconds=120)
 def test_storm(env):
     """Clients begin and cease to listen while others notify: each of them is told an unbroken piece
@@ -272,7 +275,7 @@ def test_storm(env):
 
     threads = [background(notify, number) for number in range(4)] + [background(listen, number) for number in range(6)]
     with Noise(env):
-        time.sleep(20)
+        process.wait_until(lambda: len(pieces) >= STORM_PIECES, "the storm is over", 60)
         over.set()
         for thread in threads:
             thread.join(60)
@@ -291,14 +294,15 @@ def test_storm(env):
         assert not wrong, f"out of order or twice at {wrong}: {list(zip(places, told))[max(0, wrong[0] - 8):wrong[0] + 8]}"
         heard += len(got)
         on_a = [payload for channel, payload in got if channel == "a"]
+        known = set(on_a)
         assert all(answered[payload] > before for payload in on_a), "told what was over before LISTEN"
         missing = [payload for payload in sent if sent[payload] > begun and answered[payload] < end
-                   and channel_of[payload] == "a" and payload not in on_a]
+                   and channel_of[payload] == "a" and payload not in known]
         assert not missing, f"not told: {missing[:5]}"
         if on_a:
             every = [item for item in whole[place["a", on_a[0]]:place["a", on_a[-1]] + 1] if item[0] == "a"]
             assert every == [("a", payload) for payload in on_a], "a gap"
-    assert len(pieces) > 20 and heard > 500, (len(pieces), heard)
+    assert heard > 10 * len(pieces), (len(pieces), heard)
     print(f"{len(whole)} notifications, {len(pieces)} listeners were told {heard}")
 
 
