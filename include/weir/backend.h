@@ -104,6 +104,7 @@ struct weir_server {
     uint8_t *key; /* cancel key */
     uint16_t key_length;
     struct weir_address address;
+    size_t host_index;            /* of the target it logged in to */
     struct weir_tls_context *tls; /* NULL: never TLS */
     char *tls_host;               /* whose certificate it must be */
     struct weir_parameters parameters;

@@ -54,6 +54,7 @@ static void on_dialled(void *context, const struct weir_dial_result *result)
     login->tried += (result->host_index + count - login->next_host) % count + 1;
     login->next_host = (result->host_index + 1) % count;
     server->address = result->address;
+    server->host_index = result->host_index;
     free(server->tls_host);
     server->tls_host = weir_strdup(login->names == NULL ? "" : login->names[result->host_index]);
     weir_server_choose_way(server);

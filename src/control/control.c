@@ -325,7 +325,7 @@ void control_lost(struct place *place, struct job *job, bool again, const char *
 
 void control_unreachable(struct place *place, const char *problem)
 {
-    char *hint = password_hint(place->user, place->password, place->unusable);
+    char *hint = password_hint("auth_user", place->user, place->password, place->unusable);
     free(place->last_problem);
     place->last_problem = weir_format("cannot connect as auth_user \"%s\": %s%s%s", place->user,
                                       problem, hint != NULL ? "; " : "", hint != NULL ? hint : "");

@@ -69,17 +69,19 @@ void problem_add(char **problem, const char *text)
     }
 }
 
-char *password_hint(const char *user, const char *password, enum weir_secret_kind unusable)
+char *password_hint(const char *role, const char *user, const char *password,
+                    enum weir_secret_kind unusable)
 {
     if (password != NULL)
         return NULL;
     if (unusable == WEIR_SECRET_NONE)
-        return weir_format(
-            "no password of auth_user \"%s\" is known: put it into auth_file, or let "
-            "the user in by trust or peer in pg_hba.conf",
-            user);
-    return weir_format("auth_file has only %s of auth_user \"%s\", with which libpq cannot log in: "
+        return weir_format("no password of %s \"%s\" is known: put it into auth_file, or let the "
+                           "user in by trust or "
+                           "peer in pg_hba.conf",
+                           role, user);
+    return weir_format("auth_file has only %s of %s \"%s\", with which libpq cannot log in: "
                        "put the plain password there, or let the user in by trust or peer in "
                        "pg_hba.conf",
-                       unusable == WEIR_SECRET_MD5 ? "an md5 hash" : "a SCRAM verifier", user);
+                       unusable == WEIR_SECRET_MD5 ? "an md5 hash" : "a SCRAM verifier", role,
+                       user);
 }

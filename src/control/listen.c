@@ -64,9 +64,11 @@ static void tell(struct weir_task *task)
 
 void listen_unreachable(struct weir_listen *listen, const char *problem)
 {
-    char *hint = password_hint(listen->place.user, listen->place.password, listen->place.unusable);
-    char *text = weir_format("cannot connect as user \"%s\": %s%s%s", listen->place.user, problem,
-                             hint != NULL ? "; " : "", hint != NULL ? hint : "");
+    char *hint =
+        password_hint("user", listen->place.user, listen->place.password, listen->place.unusable);
+    char *text = weir_format("cannot connect as user \"%s\": %s%s%s%s", listen->place.user, problem,
+                             hint != NULL ? "; " : "", hint != NULL ? hint : "",
+                             hint != NULL ? ", or set auth_user" : "");
     free(hint);
     lose(listen, text);
     free(text);

@@ -67,7 +67,7 @@ static PGconn *connect_to(const struct weir_libpq *libpq, const struct weir_look
 
 static char *cannot_connect(const struct weir_lookup_target *target, char *problem)
 {
-    char *hint = password_hint(target->user, target->password, target->unusable);
+    char *hint = password_hint("auth_user", target->user, target->password, target->unusable);
     char *text = weir_format("cannot connect to database \"%s\" as auth_user \"%s\": %s%s%s",
                              target->database, target->user, problem != NULL ? problem : "no host",
                              hint != NULL ? "; " : "", hint != NULL ? hint : "");

@@ -38,7 +38,8 @@ void keywords_for_listening(struct keywords *keywords, const char *encoding);
 /* Appends to a text that may be NULL, with "; " between. */
 void problem_add(char **problem, const char *text);
 /* Why auth_user has no password, when that may be why it was not let in; NULL: it has one. Free it. */
-char *password_hint(const char *user, const char *password, enum weir_secret_kind unusable);
+char *password_hint(const char *role, const char *user, const char *password,
+                    enum weir_secret_kind unusable);
 
 /* --- answer.c -------------------------------------------------------------------------- */
 

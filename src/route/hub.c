@@ -288,6 +288,11 @@ void hub_want(struct hub *hub, const struct server *server)
     struct weir_lookup_target target;
     weir_listen_target_make(hub->router->conf, hub->router->users, destination->line,
                             destination->server_database, destination->server_user, &target);
+    /* Of several hosts, where that one is: the others may be standbys, or not reached by the pool. */
+    if (server->base.host_index < target.host_count) {
+        target.hosts += server->base.host_index;
+        target.host_count = 1;
+    }
     hub->state = HUB_CONNECTING;
     hub->connection = weir_listen_open(
         hub->router->control, &target,
@@ -370,6 +375,14 @@ static void write_key(struct weir_buffer *key, const struct destination *destina
     }
     weir_require(weir_buffer_append(key, destination->server_database,
                                     strlen(destination->server_database) + 1));
+    /* What one line wants to have proven another one may not. */
+    struct weir_libpq_tls tls;
+    weir_conf_libpq_tls(destination->router->conf, line, &tls);
+    for (int i = 0; i < tls.count; i++) {
+        const char *value = tls.values[i] != NULL ? tls.values[i] : "";
+        weir_require(weir_buffer_append(key, tls.names[i], strlen(tls.names[i]) + 1) &&
+                     weir_buffer_append(key, value, strlen(value) + 1));
+    }
 }
 
 static char *hosts_of(const struct weir_database *line)
@@ -443,7 +456,7 @@ static bool has_listeners_of(const struct hub *hub, const struct destination *de
 static void end_listeners_of(struct hub *hub, const struct destination *destination)
 {
     free(hub->problem);
-    hub->problem = weir_strdup("the database has another server now");
+    hub->problem = weir_strdup("the database has another server now, or other TLS settings");
     weir_list_for_safe(link, &hub->listeners) {
         struct listener *listener = weir_container_of(link, struct listener, link);
         if (listener->client->destination == destination)

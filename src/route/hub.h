@@ -49,7 +49,7 @@ enum hub_state {
     HUB_UP,
 };
 
-/* Of one database of one server; those of pools with other users are the same. */
+/* Of one database of one server, reached in one way; those of pools with other users are the same. */
 struct hub {
     UT_hash_handle hh;
     struct weir_router *router;
