@@ -188,8 +188,6 @@ bool handover_misses(const struct server *server);
 uint32_t handover_notifier(const struct hub *hub, uint32_t backend_pid);
 /* ReadyForQuery, if it was withheld, and before it what waits. */
 void handover_tell_ready(struct client *client);
-/* Nothing is under way with the session, but the client may keep it: what was put off because of that. */
-void handover_rest(struct server *server);
 /* The two are taken apart. */
 void handover_forget(struct server *server);
 

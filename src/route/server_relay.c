@@ -627,8 +627,9 @@ void server_at_rest(struct server *server)
         else if (server->destination->settings.pool_mode == WEIR_POOL_STATEMENT &&
                  server->status == 'T' && server->client != NULL)
             binding_end_client(server->client, WEIR_REASON_STATEMENT_MODE, NULL);
-        if (server->client != NULL && server->destination->hub != NULL)
-            handover_rest(server);
+        if (server->client != NULL && server->client->ready_withheld &&
+            server->replies.count == 0 && !handover_is_busy(server))
+            handover_tell_ready(server->client);
         break;
     case SERVER_LEARNING:
         destination_learned(server);

@@ -71,18 +71,6 @@ void handover_tell_ready(struct client *client)
     client->since = client->router->loop->now;
 }
 
-void handover_rest(struct server *server)
-{
-    struct client *client = server->client;
-    if (server->replies.count > 0 || handover_is_busy(server))
-        return;
-    /* A client that is about to be resumed has its settings put right first, or says more. */
-    if (client->ready_withheld && !weir_list_is_linked(&client->resume.link))
-        handover_tell_ready(client);
-    /* While a question of ours was answered it could not be told. */
-    hub_drained(client);
-}
-
 /* --- channels of its client -------------------------------------------------------------- */
 
 static void write_listen(struct weir_writer *writer, const char *channel)

@@ -222,6 +222,8 @@ def test_samples_of_listeners(env):
         assert [notification(client.read())[2] for _ in range(3)] == ["3", "4", "5"]
     counters = env.pooler.counters()
     assert counters["state_surprises"] == 0 and counters["state_questions"] > 40, counters
+    # The steps of a handover are none of the client's transactions.
+    assert counters["state_questions"] < 1.2 * counters["transactions"], (counters["state_questions"], counters["transactions"])
     assert_free(env)
 
 
