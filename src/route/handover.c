@@ -51,6 +51,11 @@ static bool speaks_as_database(const struct server *server)
            strcmp(database, "SQL_ASCII") == 0;
 }
 
+bool handover_asks(const struct server *server)
+{
+    return server->handover != NULL && (server->handover->asks || server->handover->given);
+}
+
 bool handover_is_on(const struct server *server)
 {
     return server->handover != NULL && server->handover->stage != HANDOVER_WATCHING;

@@ -193,6 +193,8 @@ void handover_forget(struct server *server);
 
 /* --- handover.c ------------------------------------------------------------------------ */
 
+/* When the transaction is over the session will be asked for its channels. */
+bool handover_asks(const struct server *server);
 /* The transaction is over and what follows it is under way. */
 bool handover_is_on(const struct server *server);
 /* The same, or nothing of the client may pass. */

@@ -76,8 +76,7 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
         const char *tag;
         uint8_t dirt;
     } asks[] = {
-        {"RESET", DIRT_SETTINGS | DIRT_RESET}, {"LISTEN", DIRT_SETTINGS},
-        {"UNLISTEN", DIRT_SETTINGS},           {"DECLARE CURSOR", DIRT_SETTINGS},
+        {"RESET", DIRT_SETTINGS | DIRT_RESET}, {"DECLARE CURSOR", DIRT_SETTINGS},
         {"CLOSE CURSOR", DIRT_SETTINGS},       {"CLOSE CURSOR ALL", DIRT_SETTINGS},
         {"CREATE TABLE", DIRT_SETTINGS},       {"CREATE VIEW", DIRT_SETTINGS},
         {"CREATE SEQUENCE", DIRT_SETTINGS},    {"DROP TABLE", DIRT_SETTINGS},
@@ -100,11 +99,15 @@ static void mind_tag(struct server *server, const uint8_t *body, size_t length)
         mind_set(server);
     if (body[length - 1] == '\0')
         effects_mind_ddl(server, (const char *)body);
+    bool listens = tag_is(body, length, "LISTEN");
+    if ((listens || tag_is(body, length, "UNLISTEN")) && server->resets == 0 &&
+        !handover_asks(server))
+        server->dirt |= DIRT_SETTINGS;
     if (tag_is(body, length, "PREPARE")) {
         server->sql_prepared++;
         pins_set(server, server->pins | PIN_SQL_PREPARED);
         server->dirt |= DIRT_STATE;
-    } else if (tag_is(body, length, "LISTEN")) {
+    } else if (listens) {
         pins_set(server, server->pins | PIN_LISTEN);
         server->dirt |= DIRT_STATE;
     } else if (tag_is(body, length, "LOAD")) {
