@@ -359,7 +359,8 @@ void hub_forget_client(struct client *client)
     client->listener = NULL;
     weir_hub_listener_clear(&listener->fan);
     weir_list_remove(&listener->link);
-    work_later(listener->hub);
+    /* Not in this one, whose share of clients to be ended may be used up. */
+    weir_loop_defer_to_next_turn(listener->hub->router->loop, &listener->hub->work);
     free(listener);
 }
 

@@ -166,7 +166,7 @@ def serve(count):
 @timeout(60)
 def test_listening_connection_of_many_is_lost():
     """All of them are told, a few at a time; others go on."""
-    count = min(LISTENERS, 2000)
+    count = min(LISTENERS, 3000)
     raise_descriptor_limit(count + 500)
     server = postgres.shared()
     with pgweir.Pgweir({"db": server.dsn("db")}, pool_size=1, max_overflow=0, listen_hub="on", log_level="info", log_pooler_errors="off",
@@ -184,5 +184,7 @@ def test_listening_connection_of_many_is_lost():
             told += b"08006" in client["got"] and b"may be missing" in client["got"]
         assert told == count, f"{told} of {count} were told"
         assert other.query("select 1").value == "1"
-        assert daemon.counters()["longest_turn_usec"] < 150_000
+        turn = daemon.counters()["longest_turn_usec"]
+        print(f"# {count} listeners are ended: longest turn {turn / 1000:.1f} ms")
+        assert turn < 150_000, f"a turn of {turn} us"
         crowd.close()
