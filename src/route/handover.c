@@ -375,15 +375,15 @@ bool handover_go_on(struct server *server)
             hub_want(server->destination->hub, server);
         return false;
     }
-    handover_make(server);
+    struct handover *handover = handover_make(server);
     bool moved = true;
     /* A question under way ends each step. */
     while (moved && server->replies.count == 0) {
-        moved = step(server->handover);
+        moved = step(handover);
         if (server->client != client)
             return true;
-        if (server->handover == NULL || server->handover->stage == HANDOVER_WATCHING)
-            return false;
+        if (!handover_is_on(server))
+            return false; /* it is over, and perhaps gone */
     }
     if (client->base.state == WEIR_CLIENT_ACTIVE)
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
