@@ -1,5 +1,6 @@
 #include "pins.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,24 @@ static const struct {
     {"session mode", "pool_mode = transaction, or end the session"},
 };
 
+/* In the order of the rows. */
+static uint64_t *counter_of(struct weir_counters *counters, int kind)
+{
+    static const size_t places[PIN_KINDS] = {
+        offsetof(struct weir_counters, pins_prepare),
+        offsetof(struct weir_counters, pins_listen),
+        offsetof(struct weir_counters, pins_replication),
+        offsetof(struct weir_counters, pins_advisory_lock),
+        offsetof(struct weir_counters, pins_held_cursor),
+        offsetof(struct weir_counters, pins_temporary),
+        offsetof(struct weir_counters, pins_setting),
+        offsetof(struct weir_counters, pins_sequence),
+        offsetof(struct weir_counters, pins_seed),
+        offsetof(struct weir_counters, pins_load),
+    };
+    return (uint64_t *)((char *)counters + places[kind]);
+}
+
 static size_t row_of(enum weir_view_pin pin)
 {
     return (size_t)__builtin_ctz((unsigned)pin);
@@ -65,8 +84,40 @@ static void begin_note(struct server *server, int kind)
         server->pin_notes->of[kind].text = weir_strndup(text, length);
         server->pin_notes->of[kind].length = length;
     }
-    if (server->client != NULL)
-        events_of_server(server, "pin", WEIR_REASON_COUNT, rows[kind].name);
+    if (server->client == NULL)
+        return;
+    ++*counter_of(&server->destination->counters, kind);
+    events_of_server(server, "pin", WEIR_REASON_COUNT, rows[kind].name);
+}
+
+/* So often the log says that a pool is eaten up. */
+#define WARN_INTERVAL (60 * WEIR_SEC)
+
+/* More than half of what the pool may have serves one client each. */
+static void warn_of_pins(const struct server *server, int kind)
+{
+    struct destination *destination = server->destination;
+    const struct weir_pool_settings *settings = &destination->settings;
+    weir_usec now = server->router->loop->now;
+    if (destination->warned_of_pins_at != 0 && now - destination->warned_of_pins_at < WARN_INTERVAL)
+        return;
+    int kept = 0,
+        most = settings->pool_size + (settings->max_overflow > 0 ? settings->max_overflow : 0);
+    weir_list_for(link, &destination->servers) {
+        const struct server *other = weir_container_of(link, struct server, link);
+        kept += other->pins != 0 && other->client != NULL;
+    }
+    if (settings->pool_mode == WEIR_POOL_SESSION || kept < 2 || kept * 2 <= most)
+        return;
+    destination->warned_of_pins_at = now;
+    struct weir_log_who who;
+    char peer[128];
+    router_who_server(server, &who, peer, sizeof(peer));
+    weir_log_warning(
+        &who, "pins",
+        "clients keep %d of at most %d server connections of this pool for state of their "
+        "sessions, this one for: %s (release: %s; SHOW PINS has all)",
+        kept, most, rows[kind].name, rows[kind].release);
 }
 
 static void end_note(struct server *server, int kind)
@@ -86,9 +137,11 @@ void pins_set(struct server *server, unsigned pins)
         return;
     server->pins = (uint16_t)pins;
     for (int kind = 0; kind < PIN_KINDS; kind++) {
-        if (pins & ~old & 1u << kind)
+        if (pins & ~old & 1u << kind) {
             begin_note(server, kind);
-        else if (old & ~pins & 1u << kind)
+            if (old == 0 && server->client != NULL)
+                warn_of_pins(server, kind);
+        } else if (old & ~pins & 1u << kind)
             end_note(server, kind);
     }
     if (pins == 0)

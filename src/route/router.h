@@ -98,6 +98,7 @@ struct destination {
     struct greeting *greetings;        /* ParameterStatus of validated settings */
     struct custom_names *custom;       /* settings with names of clients' own, or NULL */
     struct effects *effects;           /* of texts, or NULL */
+    weir_usec warned_of_pins_at;       /* last, 0: never */
     bool sequences_matter;             /* a client has used currval or lastval */
     struct hub *hub;                   /* NULL: LISTEN keeps clients on their server connections */
     struct weir_buffer last_error;     /* body of the last ErrorResponse at login */

@@ -19,6 +19,9 @@ def test_hundred_requests_over_ten_connections(env):
     check_books(env, load)
     env.assert_no_open_transaction()
     watch.assert_rotation(least=15)
+    if env.against == "pgweir":
+        kept = {name: count for name, count in env.pooler.counters().items() if name.startswith("pins_") and count}
+        assert not kept, f"an application of transactions alone was kept on its connections: {kept}"
 
 
 @pool(pool_size=4, max_overflow=3, seconds=60)

@@ -341,3 +341,20 @@ def test_names_that_functions_are_told(env):
             assert one.value(f"select current_setting('app.told_{number}')") == f"v{number}"
         one.query("discard all")
     turner.end()
+
+
+@state(pool_size=3)
+def test_a_pool_that_is_eaten_up_is_warned_of(env):
+    """Each kind is counted; the log says when more than half of the pool is kept, once."""
+    clients = [env.raw() for _ in range(2)]
+    assert clients[0].query("create temp table mine (n int)").error is None
+    time.sleep(0.1)
+    assert "pins" not in [line.split()[4] for line in env.pooler.read_log().splitlines() if "WARNING" in line]
+    assert clients[1].query("select pg_advisory_lock(1)").error is None
+    env.pooler.wait_log(r"WARNING pins .*clients keep 2 of at most 3 server connections .* for: advisory lock")
+    assert clients[1].query("prepare mine as select 1").error is None
+    time.sleep(0.1)
+    assert env.pooler.read_log().count("WARNING pins") == 1
+    counters = env.pooler.counters()
+    kept = {name: count for name, count in counters.items() if name.startswith("pins_") and count}
+    assert kept == {"pins_temporary": 1, "pins_advisory_lock": 1, "pins_prepare": 1}, kept
