@@ -78,11 +78,27 @@ static bool append_one(struct weir_buffer *out, enum weir_escape how, const unsi
     return weir_buffer_append(out, bytes, sequence);
 }
 
+/* Bytes at the beginning that go as they are: nearly always all of them. */
+static size_t plain_length(const unsigned char *bytes, size_t length)
+{
+    size_t plain = 0;
+    while (plain < length && bytes[plain] >= ' ' && bytes[plain] < 0x7f && bytes[plain] != '"' &&
+           bytes[plain] != '\\')
+        plain++;
+    return plain;
+}
+
 bool weir_text_escape(struct weir_buffer *out, enum weir_escape how, const char *text,
                       size_t length)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     for (size_t at = 0; at < length;) {
+        size_t plain = plain_length(bytes + at, length - at);
+        if (!weir_buffer_append(out, bytes + at, plain))
+            return false;
+        at += plain;
+        if (at == length)
+            break;
         size_t sequence = weir_text_sequence(bytes + at, length - at);
         if (!append_one(out, how, bytes + at, sequence))
             return false;

@@ -46,6 +46,7 @@ class Run:
         self.passed = 0
         self.failed = []
         self.child = None
+        self.aside = None
         self.env = dict(os.environ, **SANITIZERS)
         self.env["PYTHONDONTWRITEBYTECODE"] = "1"
         self.env["LC_ALL"] = "C.UTF-8"
@@ -84,6 +85,12 @@ class Run:
             start_new_session=True)
         return self.child
 
+    def end_children(self):
+        self.end_child()
+        if self.aside is not None:
+            self.child, self.aside = self.aside[1], None
+            self.end_child()
+
     def end_child(self):
         """Ends the whole group of the running child: politely, so that it cleans up, then not."""
         child, self.child = self.child, None
@@ -119,6 +126,29 @@ class Run:
         self.result(status == 0, name, seconds, "" if status in (0, None) else f"exit {status}",
                     output)
         return status == 0
+
+    def begin_aside(self, name, command):
+        """What takes long, needs nothing but processors and disturbs nobody: it gets those that the tests, which
+        wait most of the time, leave."""
+        with open(os.path.join(self.work, "aside"), "wb") as output:
+            child = subprocess.Popen(["nice", "-n", "19", *command], cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL,
+                                     stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        self.aside = (name, child, time.monotonic())
+
+    def finish_aside(self, timeout):
+        if self.aside is None:
+            return
+        name, child, began = self.aside
+        try:
+            status = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = None
+            self.child = child
+            self.end_child()
+        self.aside = None
+        with open(os.path.join(self.work, "aside"), encoding="utf-8", errors="replace") as output:
+            self.result(status == 0, name, time.monotonic() - began, f"exit {status}" if status else "beside the others",
+                        output.read())
 
     def program(self, name, command, timeout):
         """Runs a suite that prints result lines itself, and counts them as they come."""
@@ -192,7 +222,11 @@ class Run:
     def lint(self):
         for script in sorted(os.listdir(os.path.join(TESTS, "lint"))):
             path = os.path.join(TESTS, "lint", script)
-            if os.access(path, os.X_OK) and os.path.isfile(path):
+            if not os.access(path, os.X_OK) or not os.path.isfile(path):
+                continue
+            if script == "tidy":
+                self.begin_aside("lint/tidy", [path, self.plain])
+            else:
                 self.check("lint/" + script, [path, self.plain], 480)
 
     def unit(self):
@@ -259,10 +293,13 @@ class Run:
         for suite in SUITES[1:]:
             if suite not in wanted:
                 continue
+            if suite == "bench":
+                self.finish_aside(600)  # it counts what processors do
             if not built and suite not in ("lint", "fuzz"):
                 self.result(False, suite, note="not run: the build failed")
                 continue
             getattr(self, suite)()
+        self.finish_aside(600)
 
 
 def main():
@@ -289,7 +326,7 @@ def main():
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        run.end_child()
+        run.end_children()
         if options.keep:
             print("kept: " + work)
         else:
