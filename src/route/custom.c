@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "router.h"
+#include "settings.h"
 #include "sql_text.h"
 #include "state.h"
 
@@ -250,7 +251,8 @@ void custom_on_row(struct server *server, const char *name)
 #define NAME "([a-z_][a-z0-9_$]*(?:\\\\.[a-z0-9_$]+)+)"
 #define ASK_FUNCTIONS                                                                              \
     " UNION ALL SELECT DISTINCT ':custom', pg_catalog.lower(m[1]) FROM (SELECT prosrc FROM "       \
-    "pg_catalog.pg_proc WHERE pronamespace <> 11 AND prosrc ~* 'set' LIMIT 10000) AS p, "          \
+    "pg_catalog.pg_proc WHERE pronamespace" IS_NOT "11 AND prosrc "                                \
+    "OPERATOR(pg_catalog.~*) 'set' LIMIT 10000) AS p, "                                            \
     "pg_catalog.regexp_matches(prosrc, E'(?:set_config\\\\s*\\\\(\\\\s*\\'+|\\\\mset\\\\s+"        \
     "(?:session\\\\s+)?)" NAME "', 'gi') AS m"
 
@@ -293,13 +295,17 @@ void custom_on_function(struct server *server, const char *name)
     " UNION ALL SELECT n, s FROM (SELECT n, pg_catalog.current_setting(n, true) AS s FROM "        \
     "pg_catalog.unnest(ARRAY["
 #define ASK_THEN                                                                                   \
-    "]) AS n WHERE n NOT IN (SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings)) AS own "  \
-    "WHERE s <> coalesce((SELECT pg_catalog.substr(c, pg_catalog.length(n) + 2) FROM "             \
+    "]::pg_catalog.text[]) AS n WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_settings WHERE "     \
+    "pg_catalog.lower(name)" IS "n)) AS own WHERE s" IS_NOT "coalesce((SELECT "                    \
+    "pg_catalog.substr(c, pg_catalog.length(n) OPERATOR(pg_catalog.+) 2) FROM "                    \
     "pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS c WHERE "                      \
-    "pg_catalog.strpos(pg_catalog.lower(c), n || '=') = 1 AND setdatabase IN (0, (SELECT oid "     \
-    "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) AND setrole IN "  \
-    "(0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = "
-#define ASK_LAST ")) ORDER BY setrole <> 0 DESC, setdatabase <> 0 DESC LIMIT 1), '')"
+    "pg_catalog.strpos(pg_catalog.lower(c), n OPERATOR(pg_catalog.||) '=')" IS "1 AND "            \
+    "setdatabase" IS "ANY (ARRAY[0, (SELECT oid FROM pg_catalog.pg_database WHERE datname" IS      \
+    "pg_catalog.current_database())]::pg_catalog.oid[]) AND setrole" IS "ANY (ARRAY[0, "           \
+    "(SELECT oid FROM pg_catalog.pg_roles WHERE rolname" IS
+#define ASK_LAST                                                                                   \
+    ")]::pg_catalog.oid[]) ORDER BY (setrole" IS_NOT "0) DESC, (setdatabase" IS_NOT                \
+    "0) DESC LIMIT 1), '')"
 
 struct asking {
     struct weir_writer *writer;

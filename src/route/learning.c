@@ -13,30 +13,23 @@
  * ever after; from PostgreSQL 16 on it cannot be RESET. */
 #define ASK_SETTINGS                                                                               \
     "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings "                   \
-    "WHERE source = 'session' AND name NOT IN ('transaction_isolation', "                          \
-    "'transaction_read_only', 'transaction_deferrable', 'seed') UNION ALL "                        \
+    "WHERE source" IS "'session' AND name" IS_NOT "ALL (ARRAY['transaction_isolation', "           \
+    "'transaction_read_only', 'transaction_deferrable', 'seed']::pg_catalog.text[]) UNION ALL "    \
     "SELECT 'role', pg_catalog.current_setting('role') "                                           \
-    "WHERE pg_catalog.current_setting('role') <> 'none' UNION ALL "                                \
-    "SELECT 'session_authorization', session_user::text WHERE session_user <> "
+    "WHERE pg_catalog.current_setting('role')" IS_NOT "'none' UNION ALL "                          \
+    "SELECT 'session_authorization', session_user::pg_catalog.text "                               \
+    "WHERE session_user::pg_catalog.text" IS_NOT
 
 #define ASK_STATE                                                                                  \
     " UNION ALL SELECT ':lock', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_locks "               \
-    "WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) UNION ALL "                \
+    "WHERE locktype" IS "'advisory' AND pid" IS "pg_catalog.pg_backend_pid()) UNION ALL "          \
     "SELECT ':cursor', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_cursors "                      \
     "WHERE is_holdable) UNION ALL "                                                                \
     "SELECT ':prepared', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements "        \
-    "WHERE pg_catalog.left(name, 7) <> 'pgweir.') UNION ALL "                                      \
-    "SELECT ':temporary', '' WHERE pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS "                \
-    "(SELECT 1 FROM pg_catalog.pg_depend WHERE refobjid = pg_catalog.pg_my_temp_schema() AND "     \
-    "refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)"
-
-/* For a session whose statement_timeout is too short for the question. It is put aside for this
- * transaction, after it has been read. */
-#define HURRIES_MAX 6
-#define TIMEOUT     ":statement_timeout"
-#define ASK_HURRIED                                                                                \
-    "SELECT '" TIMEOUT "', pg_catalog.current_setting('statement_timeout'); "                      \
-    "SET LOCAL statement_timeout = 0; "
+    "WHERE pg_catalog.left(name, 7)" IS_NOT "'pgweir.') UNION ALL "                                \
+    "SELECT ':temporary', '' WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_depend WHERE refobjid" IS   \
+    "pg_catalog.pg_my_temp_schema() AND "                                                          \
+    "refclassid" IS "'pg_catalog.pg_namespace'::pg_catalog.regclass)"
 
 #define ASK_LISTEN                                                                                 \
     " UNION ALL SELECT ':listen', '' WHERE EXISTS "                                                \
@@ -45,6 +38,14 @@
 /* Of a session that was given channels: are those all? */
 #define ASK_CHANNELS                                                                               \
     " UNION ALL SELECT ':channel', channel FROM pg_catalog.pg_listening_channels() channel"
+
+/* For a session whose statement_timeout is too short for the question. It is put aside for this
+ * transaction, after it has been read. */
+#define HURRIES_MAX 6
+#define TIMEOUT     ":statement_timeout"
+#define ASK_HURRIED                                                                                \
+    "SELECT '" TIMEOUT "', pg_catalog.current_setting('statement_timeout'); "                      \
+    "SET LOCAL statement_timeout = 0; "
 
 void settings_ask(struct server *server)
 {

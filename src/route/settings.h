@@ -1,4 +1,5 @@
-/* Private to the files about session settings: settings.c applies them, learning.c asks which hold. */
+/* Private to the files about session settings: settings.c applies them, learning.c asks which hold,
+ * custom.c for those with names of clients' own. */
 #ifndef WEIR_ROUTE_SETTINGS_H
 #define WEIR_ROUTE_SETTINGS_H
 
@@ -6,6 +7,11 @@
 #include <string.h>
 
 #include "router.h"
+
+/* Nothing in pgweir's own statements is found by the session's search_path, operators neither: a client
+ * must not be able to answer for PostgreSQL. */
+#define IS     " OPERATOR(pg_catalog.=) "
+#define IS_NOT " OPERATOR(pg_catalog.<>) "
 
 static inline void settings_take(const struct weir_profile **place,
                                  const struct weir_profile *profile)

@@ -245,7 +245,7 @@ def test_advisory_locks_and_held_cursors_pin_until_released(env):
     assert one.value("select pg_try_advisory_lock(7)") == "t"
     for _ in range(3):
         assert two.value("select pg_try_advisory_lock(7)") == "f"
-        assert one.value("select count(*) from pg_locks where locktype = 'advisory'") == "1"
+        assert one.value("select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())") == "1"
     assert one.prepared("select pg_advisory_unlock($1::int)", ["7"]).rows == [("t",)]
     assert two.value("select pg_try_advisory_lock(7)") == "t"
     assert one.value("select pg_try_advisory_lock(7)") == "f"
