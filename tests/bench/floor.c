@@ -278,7 +278,7 @@ static void open_server(struct relay *relay, const struct bench_endpoint *endpoi
 {
     int fd = bench_endpoint_connect(endpoint);
     struct bench_bytes packet = {0};
-    bench_message_startup(&packet, user, database);
+    bench_message_startup(&packet, user, database, NULL, NULL);
     if (!bench_bytes_send(&packet, fd))
         err(1, "send");
     free(packet.data);

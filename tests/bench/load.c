@@ -2,6 +2,9 @@
  * Every client repeats one transaction; every answer is checked for its rows, its tags and the
  * transaction status, and anything else counts as an error.
  *
+ * With --application-names or --search-paths client number N logs in with application_name client-N or
+ * search_path "schema_N, public"; with --own-values every row must be that value (--query "show ...").
+ *
  * With --commands it connects, prints a line {"ready": ...} and then obeys lines on its input,
  * "count N" and "seconds N", each answered by one line of figures; so its owner can measure the
  * proxy from just before to just after a run, without connection set-up. "count 0" only reports
@@ -26,6 +29,8 @@ enum {
     LOGINS_AT_ONCE = 64, /* below the listen backlog of any proxy */
     STALLED = 60 * 1000, /* milliseconds without a single answer */
     ERROR_TEXT = 400,
+    VALUE_TEXT = 64,
+    ROW_HEAD = 6, /* of a row with one column: how many, and how long */
 };
 
 enum client_state {
@@ -46,6 +51,9 @@ struct client {
     uint64_t rows;
     uint64_t tags;
     bool failed;
+    char value[VALUE_TEXT]; /* of its setting */
+    char row[ROW_HEAD + VALUE_TEXT];
+    size_t row_length;
     /* The message being received. */
     char head[BENCH_MESSAGE_HEAD];
     uint8_t head_length;
@@ -67,6 +75,10 @@ struct load {
     struct bench_endpoint endpoint;
     const char *user;
     const char *database;
+    const char *setting;    /* with which each client logs in, NULL: none */
+    const char *value_head; /* before the client's number */
+    const char *value_tail; /* after it */
+    bool own_values;        /* each row must be the client's own value of it */
     struct script script;
     struct client *clients;
     int count;
@@ -221,11 +233,26 @@ static void finish_step(struct load *load, struct client *client)
     start_transaction(load, client, now);
 }
 
+static void check_value(struct load *load, struct client *client)
+{
+    size_t length = strlen(client->value);
+    if (client->row_length == ROW_HEAD + length &&
+        memcmp(client->row + ROW_HEAD, client->value, length) == 0)
+        return;
+    static const char text[] = "another value than the client's own";
+    show_error(load, text, sizeof text - 1);
+    client->failed = true;
+}
+
 static void finish_message(struct load *load, struct client *client)
 {
     client->head_length = 0;
     switch (client->head[0]) {
     case 'D':
+        if (load->own_values)
+            check_value(load, client);
+        client->rows++;
+        break;
     case 'd':
         client->rows++;
         break;
@@ -258,6 +285,7 @@ static void take_input(struct load *load, struct client *client, const char *dat
             client->body_left = bench_read_u32(client->head + 1) - (uint32_t)sizeof(uint32_t);
             if (client->head[0] == 'E')
                 load->error_length = 0;
+            client->row_length = 0;
         }
         size_t take = (size_t)(end - data);
         if (take > client->body_left)
@@ -269,6 +297,12 @@ static void take_input(struct load *load, struct client *client, const char *dat
             size_t copied = take < room ? take : room;
             memcpy(load->error + load->error_length, data, copied);
             load->error_length += copied;
+        }
+        if (client->head[0] == 'D' && load->own_values) {
+            size_t room = sizeof client->row - client->row_length;
+            size_t copied = take < room ? take : room;
+            memcpy(client->row + client->row_length, data, copied);
+            client->row_length += copied;
         }
         data += take;
         client->body_left -= (uint32_t)take;
@@ -315,14 +349,18 @@ static void open_client(struct load *load)
 {
     if (load->opened == load->count)
         return;
-    struct client *client = &load->clients[load->opened++];
+    int number = load->opened++;
+    struct client *client = &load->clients[number];
     client->fd = bench_endpoint_connect(&load->endpoint);
     client->state = CLIENT_LOGIN;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     if (epoll_ctl(load->poll, EPOLL_CTL_ADD, client->fd, &event) < 0)
         err(1, "epoll_ctl");
+    if (load->setting != NULL)
+        (void)snprintf(client->value, sizeof client->value, "%s%d%s", load->value_head, number,
+                       load->value_tail);
     struct bench_bytes packet = {0};
-    bench_message_startup(&packet, load->user, load->database);
+    bench_message_startup(&packet, load->user, load->database, load->setting, client->value);
     if (!bench_bytes_send(&packet, client->fd))
         lose_client(load, client);
     free(packet.data);
@@ -437,7 +475,8 @@ static _Noreturn void explain_usage(void)
     (void)fputs("usage: load --port PORT [--host HOST] [--user NAME] [--database NAME]\n"
                 "            [--clients N] [--mode simple|extended|prepared|transaction|copy-in]\n"
                 "            [--query TEXT] [--rows N] [--transactions N | --seconds N]\n"
-                "            [--warm-up N] [--commands]\n",
+                "            [--warm-up N] [--commands]\n"
+                "            [--application-names | --search-paths] [--own-values]\n",
                 stderr);
     exit(2);
 }
@@ -481,6 +520,19 @@ static void take_option(struct load *load, struct plan *plan, int option)
     case 'k':
         plan->commands = true;
         break;
+    case 'a':
+        load->setting = "application_name";
+        load->value_head = "client-";
+        load->value_tail = "";
+        break;
+    case 's':
+        load->setting = "search_path";
+        load->value_head = "schema_";
+        load->value_tail = ", public";
+        break;
+    case 'o':
+        load->own_values = true;
+        break;
     default:
         explain_usage();
     }
@@ -489,23 +541,18 @@ static void take_option(struct load *load, struct plan *plan, int option)
 static void parse_arguments(struct load *load, struct plan *plan, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"host", required_argument, NULL, 'h'},
-        {"port", required_argument, NULL, 'p'},
-        {"user", required_argument, NULL, 'U'},
-        {"database", required_argument, NULL, 'd'},
-        {"clients", required_argument, NULL, 'c'},
-        {"mode", required_argument, NULL, 'm'},
-        {"query", required_argument, NULL, 'q'},
-        {"rows", required_argument, NULL, 'r'},
-        {"transactions", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 't'},
-        {"warm-up", required_argument, NULL, 'w'},
-        {"commands", no_argument, NULL, 'k'},
-        {NULL, 0, NULL, 0},
+        {"host", required_argument, NULL, 'h'},         {"port", required_argument, NULL, 'p'},
+        {"user", required_argument, NULL, 'U'},         {"database", required_argument, NULL, 'd'},
+        {"clients", required_argument, NULL, 'c'},      {"mode", required_argument, NULL, 'm'},
+        {"query", required_argument, NULL, 'q'},        {"rows", required_argument, NULL, 'r'},
+        {"transactions", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
+        {"warm-up", required_argument, NULL, 'w'},      {"commands", no_argument, NULL, 'k'},
+        {"application-names", no_argument, NULL, 'a'},  {"search-paths", no_argument, NULL, 's'},
+        {"own-values", no_argument, NULL, 'o'},         {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         take_option(load, plan, option);
-    if (optind < argc || load->endpoint.port == 0 ||
+    if (optind < argc || load->endpoint.port == 0 || (load->own_values && load->setting == NULL) ||
         !script_build(&load->script, plan->mode, plan->query, plan->rows))
         explain_usage();
 }

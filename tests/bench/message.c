@@ -102,7 +102,8 @@ void bench_message_text(struct bench_bytes *bytes, char type, const char *text)
     bench_message_end(bytes, mark);
 }
 
-void bench_message_startup(struct bench_bytes *bytes, const char *user, const char *database)
+void bench_message_startup(struct bench_bytes *bytes, const char *user, const char *database,
+                           const char *setting, const char *value)
 {
     struct bench_bytes body = {0};
     bench_message_u32(&body, BENCH_PROTOCOL_3_0);
@@ -110,6 +111,10 @@ void bench_message_startup(struct bench_bytes *bytes, const char *user, const ch
     bench_message_string(&body, user);
     bench_message_string(&body, "database");
     bench_message_string(&body, database);
+    if (setting != NULL) {
+        bench_message_string(&body, setting);
+        bench_message_string(&body, value);
+    }
     bench_message_u8(&body, 0);
     bench_message_u32(bytes, (uint32_t)(bench_bytes_held(&body) + sizeof(uint32_t)));
     bench_bytes_append(bytes, body.data, bench_bytes_held(&body));

@@ -61,7 +61,8 @@ void bench_message_string(struct bench_bytes *bytes, const char *text);
 void bench_message_empty(struct bench_bytes *bytes, char type);
 void bench_message_text(struct bench_bytes *bytes, char type, const char *text);
 
-/* The packet that opens a session. */
-void bench_message_startup(struct bench_bytes *bytes, const char *user, const char *database);
+/* The packet that opens a session; with a setting unless that is NULL. */
+void bench_message_startup(struct bench_bytes *bytes, const char *user, const char *database,
+                           const char *setting, const char *value);
 
 #endif

@@ -167,11 +167,12 @@ class Load:
     """A load generator that obeys commands; its clients stay connected between runs."""
 
     def __init__(
-        self, bench, port, clients, mode="simple", query="select 1", rows=1, database="bench"
+        self, bench, port, clients, mode="simple", query="select 1", rows=1, database="bench",
+        options=()
     ):
         command = [bench.helpers["load"], "--port", str(port), "--clients", str(clients)]
         command += ["--mode", mode, "--query", query, "--rows", str(rows)]
-        command += ["--database", database, "--commands"]
+        command += ["--database", database, "--commands", *options]
         pipe = subprocess.PIPE
         with on_processors(bench.other_processors):
             self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

@@ -19,12 +19,13 @@ VERIFIER = (
 class Options:
     """What a measurement asks of a proxy."""
 
-    def __init__(self, servers, warm=True, extra_users=0, scram=False, http=""):
+    def __init__(self, servers, warm=True, extra_users=0, scram=False, http="", settings=None):
         self.servers = servers
         self.warm = warm  # keep all server connections open from the start
         self.extra_users = extra_users
         self.scram = scram  # log in to the server as user scram by password
         self.http = http  # where pgweir serves metrics
+        self.settings = settings or {}  # more settings of pgweir
 
 
 def write_users(path, options):
@@ -146,6 +147,7 @@ class Pgweir:
         settings["max_overflow"] = 0
         settings["core_dumps"] = "on"  # or no tracer may attach
         settings["http_listen"] = options.http
+        settings.update(options.settings)
         if not options.warm:
             # Asked for all at once, as the longest loop turn is what is looked for.
             settings["server_connect_parallel"] = options.servers

@@ -26,7 +26,14 @@ TARGETS = {
     "memory/stub/5000 users in auth_file": ("value", 8e6),
     "turn/postgres/100 SCRAM logins at once": ("value", 10),
     "scrape p99/stub/simple 50/20, 1000 scrapes/s": ("value", 1.10),
+    "settings syscalls more/postgres/simple 10/10, application names": ("value", 0.02),
+    "settings syscalls more/postgres/simple 10/10, search paths": ("value", 0.02),
+    "settings syscalls more/postgres/simple 40/10, application names": ("value", 0.02),
+    "settings syscalls more/postgres/simple 40/10, search paths": ("value", 2.02),
 }
+for cell in ("simple 10/10", "extended 10/10", "prepared 10/10", "simple 50/20"):
+    TARGETS[f"state cpu ratio/stub/{cell}"] = ("value", 1.05)
+    TARGETS[f"state syscalls more/stub/{cell}"] = ("value", 0.02)
 
 UNITS = {
     "cpu": "us CPU/transaction",
@@ -44,6 +51,15 @@ UNITS = {
     "scrape cpu": "us CPU/scrape",
     "scrape syscalls": "system calls/scrape",
     "scrape instructions": "user instructions/scrape, or page",
+    "state cpu": "us CPU/transaction, learning on or off",
+    "state cpu ratio": "CPU, learning on to off",
+    "state syscalls": "system calls/transaction, learning on or off",
+    "state syscalls more": "of them with learning more, waits aside",
+    "state instructions": "user instructions/transaction, learning on or off",
+    "state instructions ratio": "user instructions, learning on to off",
+    "settings syscalls": "system calls/transaction, clients' settings",
+    "settings syscalls more": "of them more than equal, waits aside",
+    "settings syncs": "settings given/transaction",
 }
 
 

@@ -80,9 +80,9 @@ class Rig:
         return self.kind == "stub"
 
 
-def connect(bench, process, cell):
+def connect(bench, process, cell, options=()):
     query, rows = RESULTS[cell.result]
-    return Load(bench, process.port, cell.clients, cell.mode, query, rows)
+    return Load(bench, process.port, cell.clients, cell.mode, query, rows, options=options)
 
 
 def timing_cells(bench, kind):
@@ -123,9 +123,10 @@ def calibrate(bench, load, cell):
 class Runner:
     """A proxy with connected clients, for one workload."""
 
-    def __init__(self, bench, proxy, server, cell, stack):
+    def __init__(self, bench, proxy, server, cell, stack, options=None):
         self.name = proxy.name
-        self.process = stack.enter_context(proxy.start(bench, server, Options(cell.servers)))
+        options = options or Options(cell.servers)
+        self.process = stack.enter_context(proxy.start(bench, server, options))
         self.load = stack.enter_context(connect(bench, self.process, cell))
         self.count = calibrate(bench, self.load, cell)
         self.samples = {}
@@ -191,10 +192,10 @@ def count_calls(bench, process, load, count):
     return trace.counts
 
 
-def subtract(more, less, divisor):
-    """What one transaction adds, by name."""
+def subtract(more, less, divisor, least=0.004):
+    """What one transaction adds, by name; what is less than that is left out."""
     each = {name: (more.get(name, 0) - less.get(name, 0)) / divisor for name in {*more, *less}}
-    return {name: round(value, 3) for name, value in sorted(each.items()) if abs(value) > 0.004}
+    return {name: round(value, 4) for name, value in sorted(each.items()) if abs(value) > least}
 
 
 def measure_calls(bench):
