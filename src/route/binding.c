@@ -182,6 +182,10 @@ static void bind_from_queue(struct client *client, struct server *server)
             admission_welcome_from_server(client);
         return;
     }
+    if (step == STEP_MORE && router->to_server.count > 0) {
+        client_relay_begin(client);
+        return;
+    }
     gather_flush(&router->to_server);
     if (step == STEP_MORE)
         weir_loop_defer(router->loop, &client->resume);

@@ -443,13 +443,13 @@ static enum step finish(struct client *client, const uint8_t *bytes, const uint8
     return STEP_WAIT;
 }
 
-static enum step relay(struct client *client, const uint8_t *bytes, size_t length)
+/* What is gathered already goes first. */
+static enum step relay_after(struct client *client, const uint8_t *bytes, size_t length)
 {
     struct weir_router *router = client->router;
     struct gather *out = &router->to_server;
     const uint8_t *at = bytes, *end = bytes + length;
     bool fresh = client->server == NULL && client->body_left == 0;
-    gather_begin(out, client->server != NULL ? &client->server->base.stream : NULL);
     enum step step = STEP_MORE;
     while (step == STEP_MORE && at < end) {
         if (client->body_left > 0) {
@@ -477,6 +477,13 @@ static enum step relay(struct client *client, const uint8_t *bytes, size_t lengt
     if (step == STEP_GONE)
         return step;
     return finish(client, bytes, at, end, fresh);
+}
+
+static enum step relay(struct client *client, const uint8_t *bytes, size_t length)
+{
+    gather_begin(&client->router->to_server,
+                 client->server != NULL ? &client->server->base.stream : NULL);
+    return relay_after(client, bytes, length);
 }
 
 /* A message body that ended after its transaction did: now the server can go back. */
@@ -606,6 +613,15 @@ bool client_relay_has_own_settings(struct client *client)
     if (held)
         weir_client_set_state(&client->base, WEIR_CLIENT_HELD);
     return !held;
+}
+
+void client_relay_begin(struct client *client)
+{
+    uint8_t *bytes;
+    size_t length;
+    weir_stream_unread(&client->base.stream, &bytes, &length);
+    if (relay_after(client, bytes, length) != STEP_GONE)
+        weir_loop_defer(client->router->loop, &client->resume);
 }
 
 void client_relay_resume(struct weir_task *task)

@@ -474,6 +474,10 @@ void binding_decide(struct weir_router *router, const struct weir_pool_decision 
 void client_relay_event(struct weir_stream *stream, unsigned events);
 /* Looks at the kept input of the client, as if it had just come. */
 void client_relay_resume(struct weir_task *task);
+/* The client has got its server connection, and settings for it are gathered whose answer nobody waits
+ * for: they are sent together with what the client has asked for. To be called by a task of the loop,
+ * not while anything of a client or server is being relayed. */
+void client_relay_begin(struct client *client);
 /* RESET goes back to what the client asked for at its login, which the server does not know: it is
  * applied before anything else of this client. False: the client is held until that is answered. */
 bool client_relay_has_own_settings(struct client *client);

@@ -75,6 +75,36 @@ def test_who_goes_on_while_its_state_is_asked_for_waits_as_others(parameters):
             assert order[-2:] == ["select waiting", "select at once"], order
 
 
+@cases(
+    query=(lambda client: client.send(wire.query("select mine")), "select mine"),
+    batch=(lambda client: client.send(wire.batch("select mine")), "select mine"),
+    left=(lambda client: client.send(wire.query("select mine"), wire.message("X")), None),
+)
+def test_a_name_rides_with_the_request(ask, answer):
+    """Whoever waited for a connection that has another application_name: the name, to which nobody waits
+    for an answer, and the request reach the server in one send."""
+    together = []
+
+    def note(backend, sql):
+        if "set_config" in sql and "second" in sql:
+            together.append(b"select mine" in backend.received)
+        return False
+
+    with pooled(Scripted(on_query=note)) as (server, daemon):
+        with daemon.client(application_name="first") as holder:
+            holder.query("begin")
+            waiting = daemon.client(application_name="second")
+            ask(waiting)
+            time.sleep(0.1)
+            assert holder.query("commit").status == "I"
+            if answer is not None:
+                assert wire.Result(waiting.read_until("Z")).value == answer
+            server.wait_query("select mine")
+            waiting.close()
+            assert together == [True], together
+            assert holder.value("select 1") == "select 1"
+
+
 def test_max_waiting():
     with pooled(max_waiting=1) as (_, daemon):
         with daemon.client() as holder, daemon.client() as first, daemon.client() as second:
