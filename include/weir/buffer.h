@@ -33,6 +33,9 @@ static inline uint8_t *weir_buffer_bytes(const struct weir_buffer *buffer)
 uint8_t *weir_buffer_reserve(struct weir_buffer *buffer, size_t more);
 /* Appends a copy; false when memory is out. */
 weir_must_check bool weir_buffer_append(struct weir_buffer *buffer, const void *bytes, size_t n);
+/* Of strings that were appended with their zero bytes: the one behind `previous`, the first for NULL; NULL
+ * behind the last. */
+const char *weir_buffer_next_string(const struct weir_buffer *buffer, const char *previous);
 /* Drops `n` bytes from the front; memory is freed when the buffer becomes empty. */
 void weir_buffer_consume(struct weir_buffer *buffer, size_t n);
 /* Frees the memory; the struct is an empty buffer afterwards, as secret as it was. */

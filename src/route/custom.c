@@ -230,9 +230,8 @@ void custom_suspect(struct server *server, const uint8_t *text, size_t length,
 
 static bool is_suspect(const struct server *server, const char *name)
 {
-    const char *at = (const char *)weir_buffer_bytes(&server->suspects);
-    const char *end = at + weir_buffer_length(&server->suspects);
-    for (; at < end; at += strlen(at) + 1)
+    const char *at = NULL;
+    while ((at = weir_buffer_next_string(&server->suspects, at)) != NULL)
         if (strcmp(at, name) == 0)
             return true;
     return false;
@@ -357,9 +356,8 @@ void custom_ask(const struct server *server, struct weir_writer *writer)
                 ask_for(&asking, names->of[i].name);
         ask_of_profile(&asking, names, server->settings);
         ask_of_profile(&asking, names, server->initial);
-        const char *at = (const char *)weir_buffer_bytes(&server->suspects);
-        const char *end = at + weir_buffer_length(&server->suspects);
-        for (; at < end; at += strlen(at) + 1)
+        const char *at = NULL;
+        while ((at = weir_buffer_next_string(&server->suspects, at)) != NULL)
             ask_for(&asking, at);
     }
     if (asking.count == 0)

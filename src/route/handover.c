@@ -93,9 +93,8 @@ bool handover_withholds(const struct server *server)
 
 static bool has_name(const struct handover *handover, const char *name)
 {
-    const char *at = (const char *)weir_buffer_bytes(&handover->names);
-    const char *end = at + weir_buffer_length(&handover->names);
-    for (; at < end; at += strlen(at) + 1) {
+    const char *at = NULL;
+    while ((at = weir_buffer_next_string(&handover->names, at)) != NULL) {
         if (strcmp(at, name) == 0)
             return true;
     }
@@ -124,12 +123,11 @@ static void compare(struct handover *handover)
     struct client *client = handover->server->client;
     struct weir_hub *fan = handover->hub->fan;
     struct listener *listener = client->listener;
-    const char *at = (const char *)weir_buffer_bytes(&handover->names);
-    const char *end = at + weir_buffer_length(&handover->names);
+    const char *at = NULL;
     size_t kept = 0;
     handover->fresh =
         weir_alloc((weir_buffer_length(&handover->names) + 1) * sizeof(struct weir_hub_channel *));
-    for (; at < end; at += strlen(at) + 1) {
+    while ((at = weir_buffer_next_string(&handover->names, at)) != NULL) {
         struct weir_hub_channel *channel = weir_hub_find(fan, at);
         bool known =
             channel != NULL && listener != NULL && weir_hub_has_joined(&listener->fan, channel->id);

@@ -83,6 +83,15 @@ bool weir_buffer_append(struct weir_buffer *buffer, const void *bytes, size_t n)
     return true;
 }
 
+const char *weir_buffer_next_string(const struct weir_buffer *buffer, const char *previous)
+{
+    if (weir_buffer_length(buffer) == 0)
+        return NULL;
+    const char *first = (const char *)weir_buffer_bytes(buffer);
+    const char *next = previous == NULL ? first : previous + strlen(previous) + 1;
+    return next < first + weir_buffer_length(buffer) ? next : NULL;
+}
+
 void weir_buffer_consume(struct weir_buffer *buffer, size_t n)
 {
     weir_require(n <= weir_buffer_length(buffer));

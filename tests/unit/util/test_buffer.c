@@ -111,3 +111,19 @@ Test(buffer, a_secret_leaves_nothing_beside_what_is_kept)
     cr_assert_null(buffer.data);
     weir_buffer_publish(&buffer);
 }
+
+Test(buffer, strings_one_after_the_other)
+{
+    struct weir_buffer buffer = {0};
+    cr_assert_null(weir_buffer_next_string(&buffer, NULL));
+    static const char *const texts[] = {"one", "", "three"};
+    for (size_t i = 0; i < 3; i++)
+        cr_assert(weir_buffer_append(&buffer, texts[i], strlen(texts[i]) + 1));
+    const char *at = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        at = weir_buffer_next_string(&buffer, at);
+        cr_assert_str_eq(at, texts[i]);
+    }
+    cr_assert_null(weir_buffer_next_string(&buffer, at));
+    weir_buffer_clear(&buffer);
+}
