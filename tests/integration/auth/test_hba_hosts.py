@@ -125,6 +125,14 @@ def test_nobody_waits_for_a_silent_server(env):
         pair.daemon.stop()
 
 
+def connected(port, source):
+    """How many connections the daemon has from there."""
+    there = b"".join(bytes([int(part)]) for part in reversed(source.split("."))).hex().upper()
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split()[1:4] for line in file.readlines()[1:]]
+    return sum(local.endswith(f":{port:04X}") and remote.startswith(there) and state == "01" for local, remote, state in rows)
+
+
 @pool(seconds=120)
 def test_a_reload_while_a_login_waits(env):
     """It goes on with the rules that it began with."""
@@ -141,6 +149,9 @@ def test_a_reload_while_a_login_waits(env):
         threads = [background(lambda: results.append(outcome(pair.daemon.port, "127.0.0.1", "scram", "one", None,
                                                              source="127.0.0.3"))) for _ in range(5)]
         process.wait_until(lambda: (names.A, "three.test") in dns.asked, "the name is asked for")
+        process.wait_until(lambda: connected(pair.daemon.port, "127.0.0.3") == 5, "all have come")
+        # Whoever comes behind them is answered: they have been heard as well.
+        assert outcome(pair.daemon.port, "127.0.0.1", "scram", "one", None)[0] == "28000"
         for rules in ("host all all all reject\n", "host all all three.test md5\n", "host all all all reject\n"):
             pair.reload_daemon(rules)
         assert not results
