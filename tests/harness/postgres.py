@@ -1,8 +1,10 @@
 """A private PostgreSQL: own data folder, own free port, own sockets."""
 
+import contextlib
 import glob
 import os
 import pwd
+import re
 import signal
 import subprocess
 
@@ -62,8 +64,7 @@ class Postgres:
         if self.identity:
             os.chown(self.folder, self.identity["user"], self.identity["group"])
         self.data = os.path.join(self.folder, "data")
-        self.run([os.path.join(bindir(), "initdb"), "-D", self.data, "-U", "postgres", "-A",
-                  "trust", "-E", "UTF8", f"--locale={locale}", "--no-sync", "--no-instructions"])
+        self.initialise(locale)
         self.hba(hba, reload=False)
         self.start()
 
@@ -72,6 +73,23 @@ class Postgres:
 
     def __exit__(self, *_):
         self.drop()
+
+    def initialise(self, locale):
+        """Where PGWEIR_CLUSTERS names a folder, one that was made before is copied, which takes a tenth of the time."""
+        def initdb(data):
+            self.run([os.path.join(bindir(), "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                      f"--locale={locale}", "--no-sync", "--no-instructions"])
+        shelf = os.environ.get("PGWEIR_CLUSTERS")
+        if shelf is None:
+            initdb(self.data)
+            return
+        template = os.path.join(shelf, re.sub(r"\W", "_", f"{bindir()} {locale}"))
+        if not os.path.isdir(template):
+            fresh = f"{template}.{os.getpid()}.{self.port}"
+            initdb(fresh)
+            with contextlib.suppress(OSError):  # somebody else was faster
+                os.rename(fresh, template)
+        self.run(["cp", "-a", "--reflink=auto", template, self.data])
 
     def run(self, command):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -57,6 +57,9 @@ class Run:
         self.plain = os.path.join(work, "clang")
         self.env["PGWEIR_BUILD"] = self.sanitized
         self.env["PGWEIR_PLAIN_BUILD"] = self.plain
+        self.env["PGWEIR_CLUSTERS"] = os.path.join(work, "clusters")
+        os.mkdir(self.env["PGWEIR_CLUSTERS"])
+        os.chmod(self.env["PGWEIR_CLUSTERS"], 0o777)  # PostgreSQL runs as another user
         self.env["TMPDIR"] = work  # so that nothing stays behind, whatever happens
 
     # --- results ---------------------------------------------------------------------------

@@ -74,6 +74,19 @@ def build(folder, version, port):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return os.path.join(folder, version, f"pgweir_{version}_{architecture()}.deb")
 
+def as_version(package, folder, version):
+    """The same files as another version, which is all that an upgrade goes by."""
+    tree = os.path.join(folder, version)
+    subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
+    control = os.path.join(tree, "DEBIAN", "control")
+    with open(control, encoding="utf-8") as file:
+        text = file.read()
+    with open(control, "w", encoding="utf-8") as file:
+        file.write(re.sub("^Version: .*", f"Version: {version}", text, flags=re.M))
+    other = os.path.join(folder, f"{version}.deb")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, other], check=True, stdout=subprocess.DEVNULL)
+    return other
+
 def architecture():
     return subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True,
                           check=True).stdout.strip()
@@ -104,7 +117,7 @@ def test_package():
     if not can_have_a_root(os.path.join(folder, "layers")):
         raise Skip("built; installing it needs root, name spaces and systemd")
     shutil.copy(first, os.path.join(shared, "first.deb"))
-    shutil.copy(build(folder, "0.1.0~second", port), os.path.join(shared, "second.deb"))
+    shutil.copy(as_version(first, folder, "0.1.0~second"), os.path.join(shared, "second.deb"))
     result, said = manager.run(shared, PREPARE.replace("{folder}", folder), INSIDE, 150,
                                seen_as="/run/test", root=".", chroot="chroot .")
     expected = {
