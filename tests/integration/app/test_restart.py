@@ -47,8 +47,9 @@ def test_fast_restart_under_load(env):
 def test_idle_clients_survive_a_restart(env):
     """Clients that are between transactions notice nothing. Direct, they lose their connections."""
     clients = [env.connect(application_name=f"idle {number}") for number in range(12)]
-    for client in clients:
-        client.execute("select 1")
+    for _ in range(2):  # the second time nothing need be asked about the statement any more
+        for client in clients:
+            client.execute("select 1")
     env.cluster.restart()
     if not env.pooled:
         return
