@@ -357,7 +357,8 @@ static enum step take_ready(struct server *server, const uint8_t *message, uint3
     server->copy = COPY_NONE;
     server->timed_out = false;
     if (done.action == REPLY_FORWARD) {
-        if (__builtin_expect(server->handover != NULL, 0) && handover_withholds(server))
+        if (__builtin_expect(server->handover != NULL, 0) && server->client != NULL &&
+            handover_withholds(server))
             server->client->ready_withheld = true;
         else
             forward(server, message, total);
