@@ -245,7 +245,7 @@ static void begin_to_leave(struct handover *handover)
         hub_tell(client, false);
     bool listens = handover->given || weir_buffer_length(&handover->names) > 0;
     bool marks = handover->marks;
-    handover->given = stays && listens;
+    handover->given = stays && client->listener != NULL && client->listener->fan.channels > 0;
     handover->marks = false;
     if (stays && marks)
         leave_marker(handover);

@@ -105,7 +105,7 @@ struct handover {
     struct server *server;
     enum handover_stage stage;
     bool asks;    /* its channels must be asked for */
-    bool given;   /* the session has the channels of its client's listener */
+    bool given;   /* the session has the channels of its client's listener, which is there */
     bool watched; /* what it notifies is its client's */
     bool holds;   /* is to be watched; until then nothing of the client may pass */
     bool heard;   /* what the client has notified has been heard and handed out */

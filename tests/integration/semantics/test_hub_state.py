@@ -80,6 +80,27 @@ def test_given_channels_are_no_surprise(env):
 
 
 @state(pool_size=2)
+def test_channels_given_up_while_other_state_stays(env):
+    """The session was given channels and is kept for a temporary table: when the last channel goes, the client
+    has no listener any more, and what it says next is asked about as of anybody."""
+    env.admin().execute(FUNCTIONS)
+    for number, leave in enumerate(("unlisten *", "unlisten kept", "select nothing(0); unlisten kept")):
+        client = hub_up(env)
+        assert client.query("listen kept").error is None
+        assert client.query("create temp table mine (n int)").error is None
+        assert client.value(CHANNELS) == "first kept"
+        assert client.query("unlisten first").error is None and client.query(leave).error is None
+        for turn in range(3):
+            assert client.value(f"select nothing({turn}) as after_{number}_{turn}") == str(turn)
+        assert client.value(CHANNELS) == ""
+        assert client.query("listen again").error is None and client.value(CHANNELS) == "again"
+        assert client.query("drop table mine").error is None
+        client.close()
+    assert env.pooler.counters()["state_surprises"] == 0
+    assert_free(env)
+
+
+@state(pool_size=2)
 def test_functions_that_listen(env):
     """By EXECUTE in a function, a trigger, a DO block and a prepared statement, without a word of it in any
     text: found by asking, taken over by the hub, and the client is free again."""
